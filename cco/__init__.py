@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CCO: a team of agents, an honest gateway and a ledger for Claude Code on Linux."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"
