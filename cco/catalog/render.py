@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue as JSON documents and as a plugin of Claude Code; pure, equal bytes each time.
+
+What it says to a session in words comes from `cco.catalog.brief`.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cco.catalog.brief import claude_md, compact_context, startup_context
+from cco.catalog.catalog import PREFIX, Catalog
+from cco.catalog.definition import Agent
+from cco.catalog.hooks import Hook
+
+__all__ = [
+    "agents_document",
+    "claude_md",
+    "compact_context",
+    "hooks_document",
+    "plugin_files",
+    "rules_document",
+    "startup_context",
+]
+
+SESSION_VARIABLE: Final = "CCO_SESSION"
+"""Environment variable with the session's token; Claude Code puts it into the hooks' header."""
+_DESCRIPTION: Final = "The agents and hooks of CCO"
+
+
+def agents_document(catalog: Catalog) -> dict[str, Any]:
+    """Return what ``agents.sealed`` holds.
+
+    ::
+
+        {"leadership": [{"name", "slug", "type", "model", "capabilities", "tools",
+                         "description", "instructions"}, …], "codingAgents": […], …}
+    """
+    return {
+        category: [_agent_row(agent) for agent in agents]
+        for category, agents in catalog.by_category().items()
+    }
+
+
+def rules_document(catalog: Catalog) -> dict[str, Any]:
+    """Return what ``orchestrator.sealed`` holds.
+
+    ::
+
+        {"rules": {"taskRouting": {"architecture": "Chief Architect", "testing": […], …},
+                   "coordination": {"parallelExecution", "maxConcurrentAgents",
+                                    "knowledgeSharing"}}}
+
+    A single name is a text, several are a list.
+    """
+    rules = catalog.rules
+    return {
+        "rules": {
+            "taskRouting": {key: _one_or_list(names) for key, names in rules.task_routing.items()},
+            "coordination": {
+                "parallelExecution": rules.parallel_execution,
+                "maxConcurrentAgents": rules.max_concurrent_agents,
+                "knowledgeSharing": rules.knowledge_sharing,
+            },
+        }
+    }
+
+
+def hooks_document(catalog: Catalog) -> dict[str, Any]:
+    """Return what ``hooks.sealed`` holds.
+
+    ::
+
+        {"hooks": {"PreCompact": [{"transport": "http", "timeoutSeconds": 5, "purpose": "…",
+                                   "compaction": "pre"}],
+                   "SessionStart": [{"matcher", "transport": "cat", "file", …}, …], …}}
+
+    `matcher`, `file` and `compaction` are there where they say something.
+    """
+    return {"hooks": _by_event(catalog.hooks, _hook_row)}
+
+
+def plugin_files(catalog: Catalog, *, version: str, hooks_url: str) -> dict[str, bytes]:
+    """Return the files of the plugin by their path in it, sorted.
+
+    What ``context/`` holds differs between sessions and is not among them.
+
+    Args:
+        catalog: what to show.
+        version: of CCO.
+        hooks_url: ``http://host:port/path`` that takes an event's name after a slash.
+
+    Raises:
+        ValueError: `hooks_url` is no such URL: Claude Code would drop every hook without a word.
+    """
+    url = urlsplit(hooks_url)
+    if url.scheme != "http" or not url.hostname or url.query or url.fragment or "$" in hooks_url:
+        raise ValueError(f"not a URL for hooks: {hooks_url!r}")
+    paths = {agent.slug: f"agents/{agent.category}/{agent.slug}.md" for agent in catalog.agents}
+    manifest = {
+        "name": PREFIX.removesuffix(":"),
+        "version": version,
+        "description": _DESCRIPTION,
+        "author": {"name": "CCO developers"},
+        # Each file by itself: its name is then flat, ``cco:<slug>``, whatever folder it is in.
+        "agents": [f"./{path}" for path in sorted(paths.values())],
+    }
+    plugged = _by_event(catalog.hooks, lambda hook: _plugin_hook(hook, hooks_url.rstrip("/")))
+    made = {
+        ".claude-plugin/plugin.json": _json(manifest),
+        "hooks/hooks.json": _json({"hooks": plugged}),
+    }
+    made |= {paths[agent.slug]: _plugin_agent(agent) for agent in catalog.agents}
+    return dict(sorted(made.items()))
+
+
+def _agent_row(agent: Agent) -> dict[str, Any]:
+    return {
+        "name": agent.name,
+        "slug": agent.slug,
+        "type": agent.type,
+        "model": agent.model,
+        "capabilities": list(agent.capabilities),
+        "tools": list(agent.tools),
+        "description": agent.description,
+        "instructions": agent.body,
+    }
+
+
+def _one_or_list(names: Sequence[str]) -> str | list[str]:
+    return names[0] if len(names) == 1 else list(names)
+
+
+def _by_event(
+    hooks: Sequence[Hook], row: Callable[[Hook], dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of each event, events sorted, rows in the order of the file."""
+    found: dict[str, list[dict[str, Any]]] = {hook.event: [] for hook in hooks}
+    for hook in hooks:
+        found[hook.event].append(row(hook))
+    return dict(sorted(found.items()))
+
+
+def _hook_row(hook: Hook) -> dict[str, Any]:
+    row = {
+        "matcher": hook.matcher,
+        "transport": hook.transport,
+        "file": hook.file,
+        "timeoutSeconds": hook.timeout_s,
+        "compaction": hook.compaction,
+        "purpose": hook.purpose,
+    }
+    return {key: value for key, value in row.items() if value != ""}
+
+
+def _plugin_hook(hook: Hook, hooks_url: str) -> dict[str, Any]:
+    if hook.transport == "cat":
+        # With the daemon away there is no file: print nothing, and let the session start.
+        command = f'cat "${{CLAUDE_PLUGIN_ROOT}}/{hook.file}" 2>/dev/null || :'
+        action: dict[str, Any] = {"type": "command", "command": command}
+    else:
+        action = {
+            "type": "http",
+            "url": f"{hooks_url}/{hook.event}",
+            "headers": {"x-cco-session": f"${{{SESSION_VARIABLE}}}"},
+            "allowedEnvVars": [SESSION_VARIABLE],
+        }
+    entry: dict[str, Any] = {"matcher": hook.matcher} if hook.matcher else {}
+    return {**entry, "hooks": [{**action, "timeout": hook.timeout_s}]}
+
+
+def _plugin_agent(agent: Agent) -> bytes:
+    head: Mapping[str, str] = {
+        "name": agent.slug,
+        "description": json.dumps(agent.description, ensure_ascii=False),
+        "model": agent.tier,
+        "tools": ", ".join(agent.tools),
+    }
+    lines = [f"{key}: {value}\n" for key, value in head.items()]
+    return f"---\n{''.join(lines)}---\n{agent.body}".encode()
+
+
+def _json(value: Any) -> bytes:
+    return f"{json.dumps(value, ensure_ascii=False, indent=2)}\n".encode()
