@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statistics, computed from the ledger's rows in the JSON shapes that the API serves.
+
+All figures of one report come from one snapshot, so its groups add up to its totals. Sums are
+taken in whole nano-dollars; only the finished figure becomes a JSON number of USD, the float
+nearest to it, which gives back all nine decimals up to a million USD.
+
+A day is a local day built from whole UTC hours: an hour belongs to the day in which it begins
+(where the offset of the zone is not whole hours, that is not the same as the row's own day).
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, TypeAlias
+
+from cco.ledger.store import Store
+from cco.ledger.sums import HOUR, HOUR_S, Scope, Sums, grouped, total
+
+Json: TypeAlias = dict[str, Any]
+
+RECENT_ROWS: Final = 50
+
+_NANO: Final = 1_000_000_000
+
+_GROUPS: Final = {"byModel": "model", "byAgent": "agent", "bySession": "client_session"}
+_TOTALS: Final = frozenset({"cost", "tokens", "requests", "cache", "promptCache"})
+MEMBERS: Final = frozenset({"project", "since", "until", *_TOTALS, *_GROUPS, "byDay", "recent"})
+"""Members of a project's statistics."""
+
+
+def project_stats(
+    store: Store,
+    *,
+    project: str | None = None,
+    client_session: str | None = None,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    members: Collection[str] = MEMBERS,
+    zone: tzinfo | None = None,
+) -> Json:
+    """Return the statistics of a project, of all if None, in the shape of its endpoint.
+
+    Args:
+        store: where the rows are.
+        project: canonical path.
+        client_session: only this session of the client.
+        since_ns: first moment, unix ns.
+        until_ns: the moment after the last, unix ns.
+        members: what is wanted of ``MEMBERS``; the rest is not computed.
+        zone: whose days are meant; None = the machine's.
+
+    Raises:
+        StoreError: the ledger can't be read.
+    """
+    scope = Scope(
+        project=project, client_session=client_session, since_ns=since_ns, until_ns=until_ns
+    )
+    with store.reading() as connection:
+        return _project(connection, scope, members, zone)
+
+
+def machine_totals(
+    store: Store,
+    *,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    members: Collection[str] = MEMBERS,
+    zone: tzinfo | None = None,
+) -> Json:
+    """Return ``projects`` and ``totals`` of the machine's statistics; arguments as above."""
+    scope = Scope(since_ns=since_ns, until_ns=until_ns)
+    with store.reading() as connection:
+        projects = [
+            {"project": project, "costUsd": _usd(sums.cost_nano), "requests": sums.requests}
+            for project, sums in grouped(connection, scope, "project")
+        ]
+        return {"projects": projects, "totals": _project(connection, scope, members, zone)}
+
+
+def session_cost_nano(store: Store, client_session: str) -> int:
+    """Return what a session of the client has cost so far, in nano-dollars."""
+    with store.reading() as connection:
+        return total(connection, Scope(client_session=client_session)).cost_nano
+
+
+def _project(
+    connection: sqlite3.Connection, scope: Scope, members: Collection[str], zone: tzinfo | None
+) -> Json:
+    document: Json = {
+        "project": scope.project,
+        "since": _time(scope.since_ns),
+        "until": _time(scope.until_ns),
+    }
+    if not _TOTALS.isdisjoint(members):
+        document |= _totals(total(connection, scope))
+    for member, column in _GROUPS.items():
+        if member in members:
+            name = member.removeprefix("by").lower()
+            groups = grouped(connection, scope, column)
+            document[member] = [{name: key} | _group(sums) for key, sums in groups]
+    if "byDay" in members:
+        days = _days(grouped(connection, scope, HOUR), zone)
+        document["byDay"] = [{"day": day} | _group(days[day]) for day in sorted(days)]
+    if "recent" in members:
+        document["recent"] = _recent(connection, scope)
+    return {member: value for member, value in document.items() if member in members}
+
+
+def _days(hours: Iterable[tuple[int, Sums]], zone: tzinfo | None) -> Mapping[str, Sums]:
+    days: dict[str, Sums] = {}
+    for hour, sums in hours:
+        begins = datetime.fromtimestamp(hour * HOUR_S, UTC).astimezone(zone)
+        day = begins.date().isoformat()
+        days[day] = days.get(day, Sums()) + sums
+    return days
+
+
+def _recent(connection: sqlite3.Connection, scope: Scope) -> list[Json]:
+    condition, values = scope.where()
+    rows = connection.execute(
+        "SELECT started_ns, agent, model, status, cache, input_tokens, output_tokens,"
+        f" priced, cost_nano, latency_ms, ttft_ms FROM requests WHERE {condition}"
+        f" ORDER BY started_ns DESC, id DESC LIMIT {RECENT_ROWS}",
+        values,
+    )
+    return [
+        {
+            "time": _time(started_ns),
+            "agent": agent,
+            "model": model,
+            "status": status,
+            "cache": cache,
+            "inputTokens": input_tokens,
+            "outputTokens": output_tokens,
+            "costUsd": _usd(cost_nano) if priced else None,  # unknown, which is not zero
+            "latencyMs": latency_ms,
+            "ttftMs": ttft_ms,
+        }
+        for (
+            started_ns,
+            agent,
+            model,
+            status,
+            cache,
+            input_tokens,
+            output_tokens,
+            priced,
+            cost_nano,
+            latency_ms,
+            ttft_ms,
+        ) in rows
+    ]
+
+
+def _totals(sums: Sums) -> Json:
+    given = sums.input + sums.cache_read + sums.cache_write_5m + sums.cache_write_1h
+    return {
+        "cost": {"totalUsd": _usd(sums.cost_nano), "savedUsd": _usd(sums.saved_nano)},
+        "tokens": _tokens(sums),
+        "requests": {
+            "total": sums.requests,
+            "errors": sums.errors,
+            "partial": sums.partial,
+            "unpriced": sums.unpriced,
+        },
+        "cache": {
+            "hits": sums.hits,
+            "misses": sums.misses,
+            "hitRate": _rate(sums.hits, sums.hits + sums.misses),
+        },
+        "promptCache": {
+            "hitRate": _rate(sums.cache_read, given),
+            "savedUsd": _usd(sums.prompt_saved_nano),
+        },
+    }
+
+
+def _group(sums: Sums) -> Json:
+    return {
+        "costUsd": _usd(sums.cost_nano),
+        "savedUsd": _usd(sums.saved_nano),
+        "requests": sums.requests,
+        "errors": sums.errors,
+        "tokens": _tokens(sums),
+    }
+
+
+def _tokens(sums: Sums) -> Json:
+    counts = {
+        "input": sums.input,
+        "output": sums.output,
+        "cacheRead": sums.cache_read,
+        "cacheWrite5m": sums.cache_write_5m,
+        "cacheWrite1h": sums.cache_write_1h,
+    }
+    return counts | {"total": sum(counts.values())}
+
+
+def _usd(nano: int) -> float:
+    # Division of integers rounds once, to the nearest float.
+    return nano / _NANO
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _time(moment_ns: int | None) -> str | None:
+    """Return RFC 3339 in UTC, cut to whole milliseconds."""
+    if moment_ns is None:
+        return None
+    seconds, nanos = divmod(moment_ns, _NANO)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanos // 1_000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sums over rows, and which rows are meant."""
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import wait
+from dataclasses import astuple
+from pathlib import Path
+
+import pytest
+
+from cco.ledger.rows import RequestRow
+from cco.ledger.store import Store
+from cco.ledger.sums import HOUR, Scope, Sums, grouped, total
+from cco.ledger.usage import Usage
+
+HOUR_NS = 3_600_000_000_000
+
+ROWS = [
+    RequestRow(request_id="a", started_ns=0, project="/p", client_session="x", status=200),
+    RequestRow(request_id="b", started_ns=HOUR_NS - 1, project="/p", client_session="y"),
+    RequestRow(request_id="c", started_ns=HOUR_NS, project="/q", client_session="y", cost_nano=5),
+]
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    with Store.open(tmp_path / "ledger.db") as store:
+        wait([store.record(row) for row in ROWS])
+        with store.reading() as opened:
+            yield opened
+
+
+@pytest.mark.parametrize(
+    ("scope", "count"),
+    [
+        (Scope(), 3),
+        (Scope(project="/p"), 2),
+        (Scope(client_session="y"), 2),
+        (Scope(project="/p", client_session="y"), 1),
+        (Scope(project=""), 0),
+        (Scope(since_ns=HOUR_NS), 1),
+        (Scope(until_ns=HOUR_NS), 2),  # the end is not in
+        (Scope(since_ns=HOUR_NS - 1, until_ns=HOUR_NS), 1),
+        (Scope(since_ns=0, until_ns=0), 0),
+    ],
+)
+def test_scope_chooses_rows(connection: sqlite3.Connection, scope: Scope, count: int) -> None:
+    assert total(connection, scope).requests == count
+
+
+def test_no_rows_sum_up_to_zeros(connection: sqlite3.Connection) -> None:
+    assert total(connection, Scope(project="/nowhere")) == Sums()
+    assert grouped(connection, Scope(project="/nowhere"), "model") == []
+
+
+def test_groups_come_the_dearest_first(connection: sqlite3.Connection) -> None:
+    found = grouped(connection, Scope(), "project")
+
+    assert [(key, sums.requests) for key, sums in found] == [("/q", 1), ("/p", 2)]
+
+
+def test_hours_are_utc_hours(connection: sqlite3.Connection) -> None:
+    found = {hour: sums.requests for hour, sums in grouped(connection, Scope(), HOUR)}
+
+    assert found == {0: 2, 1: 1}
+
+
+def test_every_sum_is_of_its_own_column(tmp_path: Path) -> None:
+    row = RequestRow(
+        request_id="r",
+        started_ns=1,
+        status=200,
+        cost_nano=7,
+        saved_nano=8,
+        prompt_saved_nano=9,
+        usage=Usage(input=10, output=11, cache_read=12, cache_write_5m=13, cache_write_1h=14),
+    )
+    with Store.open(tmp_path / "ledger.db") as store:
+        store.record(row).result()
+        with store.reading() as connection:
+            found = total(connection, Scope())
+
+    assert astuple(found) == (1, 0, 0, 0, 0, 0, 7, 8, 9, 10, 11, 12, 13, 14)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "errors"),
+    [
+        (200, "", 0),
+        (304, "", 0),
+        (400, "", 1),
+        (529, "overloaded_error", 1),
+        (0, "", 1),  # the client got no status
+        (200, "api_error", 1),  # an error event inside a stream
+    ],
+)
+def test_what_counts_as_an_error(tmp_path: Path, status: int, error: str, errors: int) -> None:
+    with Store.open(tmp_path / "ledger.db") as store:
+        row = RequestRow(request_id="r", started_ns=1, status=status, error=error)
+        store.record(row).result()
+        with store.reading() as connection:
+            assert total(connection, Scope()).errors == errors
+
+
+def test_sums_add_field_by_field() -> None:
+    one = Sums(*range(14))
+
+    assert astuple(one + one) == tuple(2 * number for number in range(14))
