@@ -3,4 +3,4 @@
 
 from typing import Final
 
-__version__: Final = "0.1.0"
+__version__: Final = "2026.11.22"

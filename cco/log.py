@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets up logging, once per process, by its entry point.
+
+To the journal with fields if stderr is the journal, else to stderr with the time, on a terminal
+without. Secrets are blotted out in everything that is written, tracebacks included. Levels by who
+must act: ERROR an operator, WARNING worth a look, INFO the life cycle, DEBUG the rest.
+"""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Final, TextIO
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Id of the request that the current thread serves; empty outside of one."""
+
+_SECRETS: Final = re.compile(
+    r"(sk-ant-[\w-]{4})[\w-]+"
+    r"|((?i:bearer|x-api-key['\"]?\s*[:=]|x-cco-session['\"]?\s*[:=]|CCO_SESSION=)\s*['\"]?)[\w.~+/=-]{6,}"
+)
+_LEVELS: Final[Mapping[str, int]] = {
+    "emerg": logging.CRITICAL,
+    "alert": logging.CRITICAL,
+    "crit": logging.CRITICAL,
+    "err": logging.ERROR,
+    "warning": logging.WARNING,
+    "notice": logging.INFO,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+
+
+def redact(text: str) -> str:
+    """Return `text` with everything that looks like a credential blotted out."""
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}[redacted]", text)
+
+
+def setup(environ: Mapping[str, str], *, stream: TextIO, debug: bool = False) -> None:
+    """Send the log of this process where it belongs.
+
+    Args:
+        environ: ``JOURNAL_STREAM`` and ``SYSTEMD_LOG_LEVEL`` are read.
+        stream: standard error.
+        debug: show everything, whatever the environment says.
+    """
+    handler = _journal() if _is_journal(environ, stream) else None
+    if handler is None:
+        handler = logging.StreamHandler(stream)
+        shown = "%(levelname)s %(name)s: %(message)s"
+        handler.setFormatter(_Formatter(shown if stream.isatty() else f"%(asctime)s {shown}"))
+    handler.addFilter(_add_request_id)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    level = _LEVELS.get(environ.get("SYSTEMD_LOG_LEVEL", ""), logging.INFO)
+    root.setLevel(logging.DEBUG if debug else level)
+
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class _Formatter(logging.Formatter):
+    """Blots out secrets after everything has been put together; times are RFC 3339 UTC."""
+
+    def converter(self, timestamp: float | None) -> time.struct_time:
+        return time.gmtime(timestamp)
+
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None]
+        | tuple[None, None, None],
+    ) -> str:
+        return redact(super().formatException(ei))
+
+
+def _is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
+    """Say whether `stream` is the one that systemd connected to the journal, `systemd.exec(5)`."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def _journal() -> logging.Handler | None:
+    try:
+        from systemd.journal import JournalHandler
+    except ImportError:
+        return None
+    handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER="cco")
+    handler.setFormatter(_Formatter("%(message)s"))
+    return handler
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    """Give the record the journal field REQUEST_ID while a request is served."""
+    if current := request_id.get():
+        record.__dict__.setdefault("REQUEST_ID", current)
+    return True

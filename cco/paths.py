@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where CCO keeps its things, decided once from the environment and the uid.
+
+==========================  =======================  ============================  ==============
+who                         mount                    Unix socket                   state
+==========================  =======================  ============================  ==============
+uid 0, system units         /run/cco                 /run/cco.sock                 /var/lib/cco
+XDG_RUNTIME_DIR             $XDG_RUNTIME_DIR/cco     $XDG_RUNTIME_DIR/cco.sock     ~/.local/state
+neither                     /run/user/UID/cco        /run/user/UID/cco.sock        likewise
+not even that               $TMPDIR/cco-UID/cco      $TMPDIR/cco-UID/cco.sock      likewise
+CCO_RUNTIME_DIR, any uid    $CCO_RUNTIME_DIR/cco     $CCO_RUNTIME_DIR/cco.sock     likewise
+==========================  =======================  ============================  ==============
+
+``STATE_DIRECTORY`` (systemd) and ``XDG_STATE_HOME`` move the state. ``CCO_RUNTIME_DIR`` makes room
+for a second daemon beside the usual one: `cco demo` and the tests live in it.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cco.errors import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Absolute paths; none of them need exist."""
+
+    runtime: Path
+    """Directory that holds mount, socket and locks; on a tmpfs."""
+    mount: Path
+    """Mount point of the sealed files."""
+    socket: Path
+    """The daemon's Unix socket."""
+    state: Path
+    """Directory of the database and, without a journal, the log."""
+    config: Path
+    """Directory of the user's settings and agents."""
+
+    @property
+    def log_file(self) -> Path:
+        """The log where there is no journal."""
+        return self.state / "cco.log"
+
+    @property
+    def pid_file(self) -> Path:
+        """Held locked by the supervisor as long as it lives; its text is the pid."""
+        return self.runtime / "cco.pid"
+
+    @property
+    def start_lock(self) -> Path:
+        """Held by whoever starts the daemon, so that many starters give one daemon."""
+        return self.runtime / "cco.lock"
+
+
+def locate(environ: Mapping[str, str], *, uid: int) -> Paths:
+    """Return the paths of the daemon that serves `uid` in this environment."""
+    home = Path(environ.get("HOME") or "/")
+    own = environ.get("CCO_RUNTIME_DIR")
+    is_system = uid == 0 and not own
+    runtime = Path(own) if own else _runtime_dir(environ, uid=uid)
+    if state_dir := environ.get("STATE_DIRECTORY"):
+        state = Path(state_dir.split(":")[0])
+    elif is_system:
+        state = Path("/var/lib/cco")
+    else:
+        state = _xdg(environ, "XDG_STATE_HOME", home / ".local/state") / "cco"
+    return Paths(
+        runtime=runtime,
+        mount=runtime / "cco",
+        socket=runtime / "cco.sock",
+        state=state,
+        config=_xdg(environ, "XDG_CONFIG_HOME", home / ".config") / "cco",
+    )
+
+
+def make_runtime(paths: Paths, *, uid: int) -> None:
+    """Make the runtime directory 0700 if it is missing, and check that it is ours alone.
+
+    Raises:
+        Unavailable: it cannot be made, or somebody else could write to it.
+    """
+    runtime = paths.runtime
+    try:
+        runtime.mkdir(mode=0o700, exist_ok=True)
+        found = runtime.stat()
+    except OSError as exc:
+        raise Unavailable(
+            "runtime-missing",
+            f"the runtime directory {runtime} cannot be used ({exc.strerror})",
+            hint="Log in through a session manager, or set XDG_RUNTIME_DIR to a directory of yours",
+        ) from exc
+    writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if found.st_uid != uid or writable_by_others:
+        raise Unavailable(
+            "runtime-unsafe",
+            f"others may write to the runtime directory {runtime}",
+            hint=f"Remove it, or run: chmod 700 {runtime}",
+        )
+
+
+def _runtime_dir(environ: Mapping[str, str], *, uid: int) -> Path:
+    if uid == 0:
+        return Path("/run")
+    if given := environ.get("XDG_RUNTIME_DIR"):
+        return Path(given)
+    usual = Path(f"/run/user/{uid}")
+    if usual.is_dir() and usual.stat().st_uid == uid and os.access(usual, os.W_OK):
+        return usual
+    return Path(environ.get("TMPDIR") or "/tmp") / f"cco-{uid}"
+
+
+def _xdg(environ: Mapping[str, str], name: str, default: Path) -> Path:
+    value = environ.get(name, "")
+    return Path(value) if value.startswith("/") else default

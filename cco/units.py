@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks and commands the service manager, where there is one that knows our units."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cco.errors import Unavailable
+
+SERVICE: Final = "cco.service"
+MOUNT: Final = "cco-vfs.service"
+SOCKETS: Final = ("cco.socket", "cco-http.socket")
+ALL: Final = (*SOCKETS, SERVICE, MOUNT)
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """A running service manager that has our units: the user's, or the system's."""
+
+    scope: str
+    """``--user`` or ``--system``."""
+
+    def run(self, verb: str, *args: str, check: bool = True) -> str:
+        """Run one `systemctl` command and return what it prints.
+
+        Raises:
+            Unavailable: it failed, with its own words.
+        """
+        command = ["systemctl", self.scope, "--no-pager", verb, *args]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if check and done.returncode != 0:
+            told = done.stderr.strip().splitlines()
+            raise Unavailable(
+                "systemd-failed",
+                f"'{' '.join(command)}' failed: {told[0] if told else done.returncode}",
+                hint=f"See: systemctl {self.scope} status {args[0] if args else SERVICE}",
+            )
+        return done.stdout
+
+    def states(self, units: Sequence[str] = ALL) -> dict[str, str]:
+        """Return the ActiveState of each unit."""
+        told = self.run("show", "--property=Id,ActiveState", *units, check=False)
+        found: dict[str, str] = {}
+        for block in told.strip().split("\n\n"):
+            pairs = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+            if "Id" in pairs:
+                found[pairs["Id"]] = pairs.get("ActiveState", "unknown")
+        return found
+
+    def journal_command(self, *args: str) -> list[str]:
+        """Return the command that shows the log of our units."""
+        wanted = [word for unit in (SERVICE, MOUNT) for word in (f"{self.scope}-unit", unit)]
+        if self.scope == "--system":
+            wanted = [word for unit in (SERVICE, MOUNT) for word in ("--unit", unit)]
+        return ["journalctl", *wanted, *args]
+
+
+def find(environ: Mapping[str, str], *, uid: int) -> Manager | None:
+    """Return the manager that has our units for `uid`, or None where CCO must do it itself.
+
+    A daemon with a runtime directory of its own (``CCO_RUNTIME_DIR``) is no unit.
+    """
+    if environ.get("CCO_RUNTIME_DIR") or not Path("/run/systemd/system").is_dir():
+        return None
+    if uid == 0:
+        manager = Manager("--system")
+    else:
+        runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
+        if not os.access(f"{runtime}/systemd/private", os.F_OK):
+            return None
+        manager = Manager("--user")
+    told = manager.run("show", "--property=LoadState", "--value", SERVICE, check=False)
+    return manager if told.strip() == "loaded" else None
