@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may call: processes of the daemon's own uid, under a loopback name, from no web page.
+
+A Unix peer is known by ``SO_PEERCRED``. A TCP peer is looked up in the kernel's table of
+connections, once per connection: both ends are on this machine, so the peer's socket is in
+``/proc/net/tcp`` (or ``tcp6``) with its uid. Only an ESTABLISHED entry with an inode counts: a
+socket that its owner has closed is shown as uid 0. What cannot be told is refused.
+
+    sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+     0: 0100007F:0BB8 0100007F:D3A2 01 ...                                     1000        0 12345
+"""
+
+import socket
+import struct
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from cco.errors import Denied, RequestError
+
+ESTABLISHED: Final = "01"
+PEERCRED: Final = struct.Struct("3i")
+TABLES: Final = {socket.AF_INET: Path("/proc/net/tcp"), socket.AF_INET6: Path("/proc/net/tcp6")}
+
+
+class Guard:
+    """Decides about callers.
+
+    Args:
+        uid: the only one that may call.
+    """
+
+    def __init__(self, *, uid: int) -> None:
+        self._uid = uid
+        self._admitted: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def check(self, connection: socket.socket, *, host: str, has_origin: bool) -> None:
+        """Admit a request, or say why not; its body need not have been read.
+
+        Raises:
+            RequestError: its ``Host`` is not a loopback name with our port (TCP only).
+            Denied: it comes from a web page, or from another uid.
+        """
+        is_unix = connection.family == socket.AF_UNIX
+        if not is_unix and not is_our_name(host, port=connection.getsockname()[1]):
+            raise RequestError(
+                "foreign-host",
+                "this request names a host that CCO does not serve",
+                hint="Use the address that 'cco daemon status' shows",
+            )
+        if has_origin:
+            raise Denied("foreign-origin", "web pages may not call CCO")
+        if connection in self._admitted:
+            return
+        uid = unix_uid(connection) if is_unix else tcp_uid(connection)
+        if uid != self._uid:
+            raise Denied(
+                "foreign-user",
+                "only the user who runs this CCO may call it",
+                hint="Start your own: cco daemon start",
+            )
+        self._admitted.add(connection)
+
+
+def is_our_name(host: str, *, port: int) -> bool:
+    """Say whether a ``Host`` header is a loopback name with our port."""
+    return host.lower() in {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+
+
+def unix_uid(connection: socket.socket) -> int:
+    """Return the uid of a Unix socket's peer, as of when it connected."""
+    size = PEERCRED.size
+    _pid, uid, _gid = PEERCRED.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    )
+    return int(uid)
+
+
+def tcp_uid(connection: socket.socket) -> int | None:
+    """Return the uid of a loopback TCP peer; None if it can no longer be told."""
+    try:
+        peer, ours = connection.getpeername(), connection.getsockname()
+        with TABLES[connection.family].open(encoding="ascii") as table:
+            return find_uid(table, local=peer, remote=ours, family=connection.family)
+    except (OSError, KeyError):
+        return None
+
+
+def find_uid(
+    table: Iterable[str], *, local: tuple[str, int], remote: tuple[str, int], family: int
+) -> int | None:
+    """Return the uid of the established connection from `local` to `remote` in a kernel table."""
+    wanted = f"{encode_address(local, family=family)} {encode_address(remote, family=family)} "
+    for line in table:
+        if wanted not in line:
+            continue
+        columns = line.split()
+        if columns[3] == ESTABLISHED and columns[9] != "0":
+            return int(columns[7])
+    return None
+
+
+def encode_address(address: tuple[str, int], *, family: int) -> str:
+    """Return an address as the kernel's table prints it: words in the machine's order, in hex."""
+    packed = socket.inet_pton(family, address[0])
+    words = struct.unpack(f"={len(packed) // 4}I", packed)
+    return "".join(f"{word:08X}" for word in words) + f":{address[1]:04X}"

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the mount shows: made once from the catalogue, served until the next reload.
+
+::
+
+    agents.sealed  orchestrator.sealed  hooks.sealed    ciphertext, anybody of the owner's
+    .manifest  README.txt                               plain
+    CLAUDE.md                                           unsealed, processes of a session
+    plugin/…                                            likewise
+    plugin/context/startup.md, compact.md               likewise, rendered for the session
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cco.build import Build
+from cco.catalog import render
+from cco.catalog.loader import Catalog
+from cco.errors import NotFound
+from cco.sealing.vault import Vault
+
+SEALED: Final = ("agents", "orchestrator", "hooks")
+"""Names that `cco unseal` takes; the file of each is NAME.sealed."""
+
+README: Final = """\
+This directory is CCO's. It is a file system that the CCO daemon serves from memory: nothing in it
+lies on a disk, nothing in it can be written, and it is gone when the daemon stops.
+
+agents.sealed, orchestrator.sealed, hooks.sealed
+    The agents, the rules and the hooks, compressed and encrypted (AES-256-GCM) under a key that
+    exists only in the daemon's memory. To read one:  cco unseal agents
+.manifest
+    Version, build, number of agents, and the SHA-256 of each sealed file.
+health
+    OK, or what is wrong and what to do.
+CLAUDE.md, plugin/
+    The same in the clear, for Claude Code. Only processes that `cco` started may open them.
+
+More:  man cco-vfs, cco doctor
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the mount."""
+
+    data: bytes
+    digest: str
+    """SHA-256 of `data`, hexadecimal."""
+    is_private: bool
+    """Whether only processes of a session may open it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Everything that the mount shows between two reloads."""
+
+    generation: str
+    files: Mapping[str, File]
+    dynamic: Mapping[str, Callable[[], str]]
+    """Paths whose text depends on the session that reads them."""
+    made_ns: int
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return the files as the mount's protocol lists them."""
+        listed = [
+            self._entry(path, size=len(file.data), digest=file.digest, is_private=file.is_private)
+            for path, file in self.files.items()
+        ]
+        listed += [
+            {**self._entry(path, size=0, digest="", is_private=True), "dynamic": True}
+            for path in self.dynamic
+        ]
+        return sorted(listed, key=lambda entry: str(entry["path"]))
+
+    def read(self, path: str) -> File:
+        """Return one file, rendered now if it depends on the session.
+
+        Raises:
+            NotFound: the mount has no such file.
+        """
+        if path in self.dynamic:
+            return _file(self.dynamic[path]().encode(), is_private=True)
+        if path not in self.files:
+            raise NotFound("unknown-file", f"the mount has no file '{path}'")
+        return self.files[path]
+
+    def _entry(self, path: str, *, size: int, digest: str, is_private: bool) -> dict[str, Any]:
+        return {
+            "path": path,
+            "size": size,
+            "digest": digest,
+            "access": "session" if is_private else "public",
+            "dynamic": False,
+            "mtimeNs": self.made_ns,
+        }
+
+
+def publish(
+    catalog: Catalog, vault: Vault, *, version: str, build: Build, api_url: str, now_ns: int
+) -> Published:
+    """Seal and render a catalogue.
+
+    Args:
+        catalog: agents, rules and hooks.
+        vault: seals them; its key decides the generation's ciphertext.
+        version: of CCO.
+        build: for the manifest.
+        api_url: where hooks are posted, such as ``http://127.0.0.1:3000``.
+        now_ns: Unix time in nanoseconds, the files' modification time.
+    """
+    documents = {
+        "agents": render.agents_document(catalog),
+        "orchestrator": render.rules_document(catalog),
+        "hooks": render.hooks_document(catalog),
+    }
+    sealed = {
+        f"{name}.sealed": vault.seal(f"{name}.sealed", _json(document))
+        for name, document in documents.items()
+    }
+    manifest = {
+        "version": version,
+        "buildCommit": build.commit,
+        "buildDate": build.date,
+        "agentCount": len(catalog.agents),
+        "checksums": {
+            name: f"sha256:{hashlib.sha256(data).hexdigest()}" for name, data in sealed.items()
+        },
+    }
+    open_files = {
+        **sealed,
+        ".manifest": json.dumps(manifest, indent=2).encode() + b"\n",
+        "README.txt": README.encode(),
+    }
+    plugin = render.plugin_files(catalog, version=version, hooks_url=f"{api_url}/api/hooks")
+    private = {
+        "CLAUDE.md": render.claude_md(catalog).encode(),
+        **{f"plugin/{path}": data for path, data in plugin.items()},
+    }
+    files = {path: _file(data, is_private=False) for path, data in open_files.items()}
+    files |= {path: _file(data, is_private=True) for path, data in private.items()}
+    return Published(
+        generation=files[".manifest"].digest[:16],
+        files=files,
+        dynamic={
+            "plugin/context/startup.md": lambda: render.startup_context(catalog),
+            "plugin/context/compact.md": lambda: render.compact_context(catalog),
+        },
+        made_ns=now_ns,
+    )
+
+
+def _file(data: bytes, *, is_private: bool) -> File:
+    return File(data, hashlib.sha256(data).hexdigest(), is_private)
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1/…`` and ``HEAD /``, also under ``/s/<session id>``: Claude Code's own API, passed through.
+
+The target goes upstream as the client wrote it, so it is taken from the request line, not from
+the decoded path that WSGI offers.
+"""
+
+import errno
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import Headers
+
+from cco.api import given, wire
+from cco.api.services import Services
+from cco.errors import RequestError
+from cco.gateway.call import Answer, Attribution, Call, SessionRef
+from cco.gateway.errors import AnswerCut
+
+METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class Passed(Response):
+    """An answer with nothing of the framework's own in its head."""
+
+    default_mimetype = None
+    autocorrect_location_header = False
+    automatically_set_content_length = False
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Return the routes of this module."""
+    routes = Blueprint("gateway", __name__)
+
+    @routes.route("/", methods=["HEAD", "GET"])
+    @routes.route("/s/<session_id>", methods=["HEAD", "GET"])
+    @routes.route("/s/<session_id>/", methods=["HEAD", "GET"])
+    def root(session_id: str | None = None) -> ResponseReturnValue:
+        """Answer the client's probe for a connection; the upstream need not hear of it."""
+        return Response("CCO\n", mimetype="text/plain")
+
+    @routes.route("/v1/<path:rest>", methods=METHODS, provide_automatic_options=False)
+    @routes.route(
+        "/s/<session_id>/v1/<path:rest>", methods=METHODS, provide_automatic_options=False
+    )
+    def forward(rest: str, session_id: str | None = None) -> ResponseReturnValue:
+        session = None if session_id is None else _session(services, session_id)
+        target = request.environ["RAW_URI"]
+        if session_id is not None:
+            target = target.removeprefix(f"/s/{session_id}")
+        headers = list(wire.current.headers)
+        answer = services.gateway.forward(
+            Call(
+                method=request.method,
+                target=target,
+                headers=headers,
+                body=given.body(),
+                request_id=request.environ["cco.request_id"],
+                started_ns=time.time_ns(),
+                session=session,
+                agent=_attribution(services, headers),
+                client_fd=request.environ["gunicorn.socket"].fileno(),
+            )
+        )
+        return _respond(answer)
+
+    return routes
+
+
+def _session(services: Services, session_id: str) -> SessionRef:
+    """Return the session of a prefix.
+
+    Raises:
+        RequestError: it is not live; its requests must not go to a default upstream.
+    """
+    found = services.sessions.by_id(session_id)
+    if found is None:
+        raise RequestError(
+            "unknown-session",
+            f"session '{session_id[:64]}' is not known to this CCO",
+            hint="Leave Claude Code and start it again with cco",
+        )
+    return SessionRef(found.id, found.row.project, found.row.upstream)
+
+
+def _attribution(services: Services, headers: Sequence[tuple[str, str]]) -> Attribution:
+    told = dict(headers)
+    client_session = told.get("x-claude-code-session-id", "")
+    agent_id = told.get("x-claude-code-agent-id", "")
+    parent_id = told.get("x-claude-code-parent-agent-id", "")
+    return Attribution(
+        client_session=client_session,
+        agent_id=agent_id,
+        agent=services.runs.name(client_session, agent_id),
+        parent_agent_id=parent_id,
+        parent_agent=services.runs.name(client_session, parent_id) if agent_id else "",
+    )
+
+
+def _respond(answer: Answer) -> Response:
+    response = Passed(_Bytes(answer), status=f"{answer.status} {answer.reason}".strip())
+    response.headers = Headers(list(answer.headers))
+    response.direct_passthrough = True
+    return response
+
+
+class _Bytes:
+    """The answer's bytes for WSGI; a cut upstream cuts the client's connection too."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.close = answer.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._answer.body)
+        except AnswerCut as exc:
+            # Gunicorn closes the connection without the end mark, and logs nothing.
+            raise ConnectionResetError(errno.ECONNRESET, str(exc)) from exc

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/api/sessions``: the launches of `cco` that are alive."""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from cco.api import given
+from cco.api.services import Services
+from cco.errors import RequestError
+from cco.orchestration.sessions import Session
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Return the routes of this module."""
+    routes = Blueprint("sessions", __name__, url_prefix="/api/sessions")
+
+    @routes.post("")
+    def register() -> ResponseReturnValue:
+        given.require_local_socket()
+        told = given.payload()
+        upstream = given.text(told, "upstream", "")
+        if upstream and urlsplit(upstream).scheme not in ("http", "https"):
+            raise RequestError("bad-member", "'upstream' must be an http or https URL")
+        session, token = services.sessions.register(
+            pid=given.number(told, "pid"),
+            cwd=given.text(told, "cwd"),
+            project=given.text(told, "project"),
+            upstream=upstream.rstrip("/"),
+        )
+        return jsonify({"id": session.id, "token": token}), 201
+
+    @routes.get("")
+    def listing() -> ResponseReturnValue:
+        return jsonify({"sessions": [describe(one) for one in services.sessions.live()]})
+
+    @routes.delete("/<session_id>")
+    def end(session_id: str) -> ResponseReturnValue:
+        services.sessions.end(session_id)
+        return "", 204
+
+    return routes
+
+
+def describe(session: Session) -> dict[str, Any]:
+    """Return a session as the API shows it."""
+    row = session.row
+    began = datetime.fromtimestamp(row.created_ns / 1e9, UTC)
+    return {
+        "id": row.id,
+        "pid": row.pid,
+        "project": row.project,
+        "cwd": row.cwd,
+        "upstream": row.upstream or None,
+        "startedAt": began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }

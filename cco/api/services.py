@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's object graph: built once in the worker, partly again at a reload.
+
+Threading: requests read the attributes while `reload` replaces them; each is replaced as a whole.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cco import __version__, build
+from cco.api.mounts import MountLine
+from cco.api.published import Published, publish
+from cco.catalog import loader
+from cco.catalog.loader import Catalog
+from cco.config import Settings
+from cco.configfile import load
+from cco.errors import CcoError, NotFound
+from cco.gateway.proxy import Gateway
+from cco.ledger.prices import Prices
+from cco.ledger.store import Store
+from cco.orchestration.attribution import AgentRuns
+from cco.orchestration.hooks import Hooks
+from cco.orchestration.invoke import Invoker
+from cco.orchestration.sessions import Sessions
+from cco.paths import Paths
+from cco.sealing.custody import protect_process
+from cco.sealing.vault import Vault
+
+log = logging.getLogger(__name__)
+
+DRAIN_S: Final = 8.0
+"""Seconds that answers have to end by themselves at a stop; less than Gunicorn's patience."""
+NO_URL: Final = "http://127.0.0.1:3000"
+"""What hooks would be posted to while there is no HTTP listener: nobody can launch then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that a user should mend although everything is served."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class Services:
+    """Everything that routes need; made in the process that serves.
+
+    Args:
+        environ: of the daemon.
+        paths: of the daemon.
+        http_url: base URL of the HTTP listener, None where there is none.
+        uid: of the only user who may call.
+
+    Raises:
+        CcoError: settings, catalogue or database cannot be used.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    published: Published
+    gateway: Gateway
+    invoker: Invoker
+
+    def __init__(
+        self, environ: Mapping[str, str], *, paths: Paths, http_url: str | None, uid: int
+    ) -> None:
+        self.environ = environ
+        self.paths = paths
+        self.http_url = http_url
+        self.uid = uid
+        self._started_s = time.monotonic()
+        self.build = build.read()
+        self.mounts = MountLine()
+        self._reload_lock = threading.Lock()
+        self._reload_warning: Warned | None = None
+        self.shortfalls = protect_process()
+        self.vault = Vault.create()
+        settings = load(environ, config=paths.config).settings
+        self.store = Store.open(Path(settings.ledger.database or paths.state / "cco.db"))
+        self.sessions = Sessions(self.store, now_ns=time.time_ns)
+        self.runs = AgentRuns(self.store, now_ns=time.time_ns, name_of=self.agent_name)
+        self.hooks = Hooks(self.runs)
+        self._apply(settings)
+
+    def uptime_s(self) -> float:
+        """Return how long the worker has been up, in seconds."""
+        return time.monotonic() - self._started_s
+
+    @property
+    def mount_path(self) -> str:
+        """Where the mount is, or would be."""
+        return self.settings.vfs.mount or str(self.paths.mount)
+
+    def reload(self) -> None:
+        """Read settings and catalogue again and seal anew; what is broken changes nothing."""
+        with self._reload_lock:
+            try:
+                self._apply(load(self.environ, config=self.paths.config).settings)
+            except CcoError as error:
+                log.warning("nothing was reloaded: %s", error.message)
+                self._reload_warning = Warned(
+                    "reload-failed", f"nothing was reloaded: {error.message}", error.hint
+                )
+            else:
+                self._reload_warning = None
+                log.info("reloaded: %d agents", len(self.catalog.agents))
+
+    def stop(self) -> None:
+        """Let answers under way end by themselves for a while, then end them."""
+        self.mounts.stop()
+        deadline = time.monotonic() + DRAIN_S
+        while self.gateway.running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.gateway.stop()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.store.close()
+        self.sessions.close()
+        self.vault.close()
+
+    def agent_name(self, agent_type: str) -> str:
+        """Return the catalogue's name for a client's agent type, or the type itself."""
+        try:
+            return self.catalog.find(agent_type.removeprefix("cco:")).name
+        except NotFound:
+            return agent_type
+
+    def warnings(self) -> list[Warned]:
+        """Return what a user should mend."""
+        found = [
+            Warned("agent-refused", str(problem), "Correct it and run: cco daemon reload")
+            for problem in self.catalog.problems
+        ]
+        shortfalls = (*self.shortfalls, *self.vault.shortfalls)
+        found += [Warned(lack.code, lack.message) for lack in shortfalls]
+        found += [self._reload_warning] if self._reload_warning else []
+        if self.http_url is None:
+            found.append(
+                Warned(
+                    "no-http",
+                    "there is no HTTP listener, so Claude Code cannot be launched",
+                    "Free the port or set another one: systemctl --user status cco-http.socket",
+                )
+            )
+        return found
+
+    def health(self) -> str:
+        """Return the text of the mount's ``health``: what keeps the daemon from serving, or OK."""
+        if not self.catalog.agents:
+            return "ERROR: the catalogue is empty. Run: cco agents check"
+        return "OK"
+
+    def _apply(self, settings: Settings) -> None:
+        catalog = loader.load(loader.BUILTIN, user=self.paths.config)
+        override = Path(settings.ledger.prices) if settings.ledger.prices else None
+        prices = Prices.load(override)
+        gateway = Gateway(settings.upstream, store=self.store, prices=prices, environ=self.environ)
+        before = self.gateway if hasattr(self, "gateway") else None
+        self.settings, self.catalog, self.gateway = settings, catalog, gateway
+        if before is not None:
+            before.close()
+        self.invoker = Invoker(settings, gateway, prices, now_ns=time.time_ns)
+        self.published = publish(
+            catalog.in_groups(settings.agents.groups),
+            self.vault,
+            version=__version__,
+            build=self.build,
+            api_url=self.http_url or NO_URL,
+            now_ns=time.time_ns(),
+        )
+        self.mounts.show(
+            generation=self.published.generation,
+            health=self.health(),
+            entries=self.published.entries(),
+        )
