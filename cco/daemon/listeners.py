@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's two sockets: inherited from the service manager, or opened here.
+
+`cco daemon run` opens them and passes them on as systemd would, so a restarted daemon finds the
+same ones and nobody is refused meanwhile.
+"""
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cco.config import Server
+from cco.errors import Unavailable
+from cco.paths import Paths
+from cco.systemd import FIRST_FD
+
+BACKLOG: Final = 1024
+LISTEN: Final = "0A"
+"""State of a listening socket in ``/proc/net/tcp``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The sockets that the daemon serves; the Unix one comes first."""
+
+    sockets: tuple[socket.socket, ...]
+
+    @property
+    def url(self) -> str | None:
+        """Base URL of the HTTP listener, None where only the Unix socket is served."""
+        for sock in self.sockets:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                host, port = sock.getsockname()[:2]
+                return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return None
+
+    def close(self) -> None:
+        """Close this process's copies."""
+        for sock in self.sockets:
+            sock.close()
+
+
+def inherited_url(fds: Sequence[int]) -> str | None:
+    """Return the base URL of the HTTP listener among inherited descriptors, which stay open."""
+    passed = Listeners(tuple(socket.socket(fileno=fd) for fd in fds))
+    try:
+        return passed.url
+    finally:
+        for sock in passed.sockets:
+            sock.detach()
+
+
+def hand_over(listeners: Listeners) -> dict[str, str]:
+    """Put the sockets where `sd_listen_fds(3)` finds them in this process; return what to export.
+
+    Gunicorn, and a program that this process becomes, then treat them as systemd's own.
+    """
+    first = FIRST_FD + len(listeners.sockets)
+    copies = [fcntl.fcntl(sock, fcntl.F_DUPFD, first) for sock in listeners.sockets]
+    for number, copy in enumerate(copies, start=FIRST_FD):
+        os.dup2(copy, number)
+        os.close(copy)
+    return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(copies))}
+
+
+def open_all(paths: Paths, server: Server) -> Listeners:
+    """Open both sockets; what was opened is closed again if the other fails.
+
+    Raises:
+        Unavailable: another daemon serves the Unix socket, or somebody else has the port.
+    """
+    unix = open_unix(paths.socket)
+    try:
+        return Listeners((unix, open_tcp(server, config=paths.config)))
+    except BaseException:
+        unix.close()
+        paths.socket.unlink(missing_ok=True)
+        raise
+
+
+def open_unix(path: Path) -> socket.socket:
+    """Open the Unix socket, mode 0600, over the remains of a dead daemon's if there are any.
+
+    Raises:
+        Unavailable: a live daemon serves it, or it cannot be made.
+    """
+    _remove_dead(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        raise Unavailable(
+            "socket-failed",
+            f"the socket {path} cannot be made ({exc.strerror})",
+            hint=f"Look at the directory: ls -ld {path.parent}",
+        ) from exc
+    finally:
+        os.umask(before)
+    return sock
+
+
+def _remove_dead(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(2.0)
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError as exc:
+            raise Unavailable(
+                "socket-failed",
+                f"the socket {path} cannot be used ({exc.strerror})",
+                hint=f"Look at it: ls -l {path}",
+            ) from exc
+    raise Unavailable(
+        "already-running",
+        f"another CCO daemon serves {path}",
+        hint="See: cco daemon status",
+    )
+
+
+def open_tcp(server: Server, *, config: Path) -> socket.socket:
+    """Open the HTTP listener.
+
+    Raises:
+        Unavailable: the port is taken; names who has it, as far as this user may know.
+    """
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((server.host, server.port))
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        if exc.errno != errno.EADDRINUSE:
+            raise Unavailable(
+                "port-failed",
+                f"{server.host}:{server.port} cannot be listened on ({exc.strerror})",
+                hint=f"Set another [server] host or port in {config}/cco.toml",
+            ) from exc
+        raise Unavailable(
+            "port-taken",
+            f"port {server.port} is taken by {port_owner(server.port)}",
+            hint=f"Stop it, or set [server] port = {server.port + 1} in {config}/cco.toml",
+        ) from exc
+    return sock
+
+
+def port_owner(port: int, *, proc: Path = Path("/proc")) -> str:
+    """Say who listens on a TCP port: ``'name' (pid N)``, or the uid where that cannot be seen."""
+    for table in ("tcp", "tcp6"):
+        for line in (proc / "net" / table).read_text(encoding="ascii").splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
+                return _process_with(f"socket:[{columns[9]}]", proc) or f"uid {columns[7]}"
+    return "another program"
+
+
+def _process_with(link: str, proc: Path) -> str | None:
+    for directory in proc.glob("[0-9]*"):
+        try:
+            if any(str(fd.readlink()) == link for fd in (directory / "fd").iterdir()):
+                name = (directory / "comm").read_text(encoding="utf-8", errors="replace").strip()
+                return f"'{name}' (pid {directory.name})"
+        except OSError:
+            continue
+    return None
