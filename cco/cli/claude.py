@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds Claude Code, and knows how it wants to be started.
+
+Nothing here starts a daemon or asks one: `plan` turns what is known into arguments, environment
+and one file at most.
+"""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cco.errors import ConfigError, LaunchError
+
+MINIMUM: Final = (2, 1, 63)
+"""Oldest version whose plugins may post hooks over HTTP; older ones drop all hooks silently."""
+NO_ATTRIBUTION_BEFORE: Final = (2, 1, 181)
+"""Versions before this one put a block into every request that breaks prompt caching behind a
+gateway; CLAUDE_CODE_ATTRIBUTION_HEADER=0 keeps it out."""
+INSTALL_HINT: Final = "Install it: npm install -g @anthropic-ai/claude-code, or set CCO_CLAUDE"
+PLACES: Final = (
+    ".claude/local/claude",
+    ".local/bin/claude",
+    ".npm-global/bin/claude",
+    ".npm/bin/claude",
+    "node_modules/.bin/claude",
+)
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to execute."""
+
+    argv: tuple[str, ...]
+    environ: Mapping[str, str]
+    added: Mapping[str, str] = field(default_factory=dict)
+    """The part of `environ` that CCO set."""
+    file: Path | None = None
+    """Settings file to write first, mode 0600, with `file_text`."""
+    file_text: str = ""
+
+
+def find(environ: Mapping[str, str]) -> Path:
+    """Return the path of Claude Code.
+
+    Raises:
+        LaunchError: it is nowhere (``claude-missing``), or what was named cannot be executed.
+    """
+    if given := environ.get("CCO_CLAUDE"):
+        path = Path(given)
+        if not os.access(path, os.X_OK) or path.is_dir():
+            raise LaunchError(
+                "claude-not-executable" if path.exists() else "claude-missing",
+                f"CCO_CLAUDE names {given}, which cannot be executed",
+                hint="Correct CCO_CLAUDE or unset it",
+            )
+        return path
+    home = Path(environ.get("HOME") or "/")
+    candidates = [Path(part) / "claude" for part in environ.get("PATH", "").split(":") if part]
+    candidates += [home / place for place in PLACES]
+    candidates += [Path("/usr/local/bin/claude"), Path("/opt/claude-code/bin/claude")]
+    for path in candidates:
+        if path.is_file() and os.access(path, os.X_OK):
+            return path
+    raise LaunchError(
+        "claude-missing", "Claude Code is not installed where CCO looks", hint=INSTALL_HINT
+    )
+
+
+def version(path: Path, *, cache: Path) -> tuple[int, ...]:
+    """Return Claude Code's version; asked once for each installed file, then remembered.
+
+    Args:
+        path: the program.
+        cache: file that remembers; a broken or unwritable one only costs time.
+
+    Raises:
+        LaunchError: it does not run, or is older than `MINIMUM`.
+    """
+    real = path.resolve()
+    found = real.stat()
+    key = f"{real}:{found.st_mtime_ns}:{found.st_size}"
+    try:
+        told = json.loads(cache.read_text(encoding="utf-8"))[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        told = _ask_version(path)
+        try:
+            cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            cache.write_text(json.dumps({key: told}), encoding="utf-8")
+        except OSError:
+            pass
+    known = tuple(int(part) for part in str(told).split("."))
+    if known < MINIMUM:
+        raise LaunchError(
+            "claude-too-old",
+            f"Claude Code {told} is too old; CCO needs {'.'.join(map(str, MINIMUM))} or later",
+            hint="Update it: claude update",
+        )
+    return known
+
+
+def _ask_version(path: Path) -> str:
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise LaunchError(
+            "claude-not-executable", f"{path} does not run ({exc})", hint=INSTALL_HINT
+        ) from exc
+    number = re.match(r"(\d+\.\d+\.\d+)", done.stdout)
+    if number is None:
+        raise LaunchError(
+            "claude-not-executable",
+            f"{path} does not tell its version",
+            hint="Is it Claude Code? Set CCO_CLAUDE to the right program",
+        )
+    return number[1]
+
+
+def plan(
+    path: Path,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    mount: Path,
+    api_url: str,
+    session: str,
+    token: str,
+    haiku: str,
+    known: tuple[int, ...],
+    file: Path,
+) -> Plan:
+    """Return how to start Claude Code in a session.
+
+    Args:
+        path: Claude Code.
+        arguments: the user's, for Claude Code.
+        environ: the user's; what is set there is never overridden.
+        mount: of the sealed files, checked by the caller.
+        api_url: of the daemon, ``http://127.0.0.1:3000``.
+        session: id for the gateway's prefix.
+        token: opens the unsealed files and names the session to the API.
+        haiku: model for small tasks; behind a gateway the client would use its largest.
+        known: the client's version.
+        file: where settings go that are not only ours.
+
+    Raises:
+        ConfigError: the user's ``--settings`` cannot be read.
+    """
+    base_url = f"{api_url}/s/{session}"
+    forced = {
+        "ORCHESTRATOR_ENABLED": "true",
+        "ORCHESTRATOR_VFS_MOUNT": str(mount),
+        "ORCHESTRATOR_AGENTS": f"{mount}/agents.sealed",
+        "ORCHESTRATOR_RULES": f"{mount}/orchestrator.sealed",
+        "ORCHESTRATOR_HOOKS": f"{mount}/hooks.sealed",
+        "ORCHESTRATOR_MANIFEST": f"{mount}/.manifest",
+        "ORCHESTRATOR_API_URL": api_url.replace("127.0.0.1", "localhost"),
+        "CCO_SESSION": token,
+        "ANTHROPIC_BASE_URL": base_url,
+    }
+    offered = {"ENABLE_TOOL_SEARCH": "true", "ANTHROPIC_DEFAULT_HAIKU_MODEL": haiku}
+    if known < NO_ATTRIBUTION_BEFORE:
+        offered["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"
+    added = forced | {name: value for name, value in offered.items() if name not in environ}
+    for name in ("NO_PROXY", "no_proxy"):
+        added[name] = _with_loopback(environ.get(name, ""))
+    rest, theirs = split_settings(arguments)
+    ours = {"env": {"ANTHROPIC_BASE_URL": base_url}}
+    if theirs is None:
+        told, file_text = json.dumps(ours), ""
+    else:
+        told, file_text = str(file), json.dumps(_merge(decode_settings(theirs), ours))
+    argv = (str(path), "--plugin-dir", f"{mount}/plugin", "--settings", told, *rest)
+    return Plan(
+        argv=argv,
+        environ={**environ, **added},
+        added=added,
+        file=file if file_text else None,
+        file_text=file_text,
+    )
+
+
+def split_settings(arguments: Sequence[str]) -> tuple[list[str], str | None]:
+    """Take ``--settings`` out of the user's arguments.
+
+    Of several the last counts, as it does for Claude Code itself.
+    """
+    rest: list[str] = []
+    found: str | None = None
+    pending = iter(arguments)
+    for word in pending:
+        if word == "--":
+            rest += [word, *pending]
+        elif word == "--settings":
+            found = next(pending, "")
+        elif word.startswith("--settings="):
+            found = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return rest, found
+
+
+def base_url_of(settings: object) -> str | None:
+    """Return the base URL that decoded Claude Code settings set, if they set one."""
+    env = settings.get("env") if isinstance(settings, dict) else None
+    value = env.get("ANTHROPIC_BASE_URL") if isinstance(env, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def read_settings(path: Path) -> object:
+    """Return a settings file of Claude Code's; None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def decode_settings(given: str) -> dict[str, Any]:
+    """Return the user's ``--settings``, which is JSON or the path of a file.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    is_inline = given.lstrip().startswith("{")
+    try:
+        text = given if is_inline else Path(given).read_text(encoding="utf-8")
+        settings = json.loads(text)
+    except (OSError, ValueError) as exc:
+        where = "--settings" if is_inline else f"--settings {given}"
+        raise ConfigError(
+            "settings-unreadable",
+            f"{where} cannot be read ({exc})",
+            hint="It must be a JSON object or the path of a file with one",
+        ) from exc
+    if not isinstance(settings, dict):
+        raise ConfigError("settings-unreadable", "--settings must hold a JSON object")
+    return settings
+
+
+def _merge(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    env = theirs.get("env")
+    return {**theirs, "env": {**(env if isinstance(env, dict) else {}), **ours["env"]}}
+
+
+def _with_loopback(listed: str) -> str:
+    names = [name for name in listed.split(",") if name.strip()]
+    return ",".join([*names, *(name for name in LOOPBACK_NAMES if name not in names)])

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that ask the daemon one thing and print the answer."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from cco import __version__, build, config, configfile, paths
+from cco.cli.output import show_json, show_table
+from cco.cli.service import Service
+from cco.client import Client
+from cco.errors import ConfigError, RequestError
+
+INVOKE_S = 3600.0
+"""Longest wait for an agent; the daemon's own limit is the one that counts."""
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Run one command of this module."""
+    table: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
+        "agents": _agents,
+        "config": _config,
+        "invoke": _invoke,
+        "sessions": _sessions,
+        "stats": _stats,
+        "unseal": _unseal,
+        "version": _version,
+    }
+    return table[arguments.command](arguments, environ)
+
+
+def serving(environ: Mapping[str, str], *, timeout_s: float = 10.0) -> Client:
+    """Return a client of a daemon that serves, started if need be."""
+    uid = os.getuid()
+    where = paths.locate(environ, uid=uid)
+    Service(where, environ=environ, uid=uid).ensure()
+    return Client(where.socket, timeout_s=timeout_s, token=environ.get("CCO_SESSION"))
+
+
+def _agents(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    if arguments.verb == "check":
+        return _check(arguments, environ)
+    client = serving(environ)
+    if arguments.verb == "show":
+        agent = client.call("GET", f"/api/agents/{quote(arguments.name, safe='')}")
+        if arguments.json:
+            show_json(agent)
+        else:
+            _show_agent(agent)
+        return os.EX_OK
+    agents = client.call("GET", "/api/agents")["agents"]
+    if arguments.json:
+        show_json(agents)
+        return os.EX_OK
+    rows = [(one["slug"], one["model"], one["category"], one["description"]) for one in agents]
+    show_table(("agent", "model", "category", "when to use it"), rows)
+    return os.EX_OK
+
+
+def _show_agent(agent: Mapping[str, Any]) -> None:
+    print(f"{agent['name']} (cco:{agent['slug']}, {agent['category']})")
+    print(f"  {agent['description']}")
+    print(f"  model         {agent['model']}, as Claude Code resolves it")
+    print(f"  for invoke    {agent['modelId']}")
+    print(f"  capabilities  {', '.join(agent['capabilities'])}")
+    print(f"  tools         {', '.join(agent['tools'])}")
+    print(f"  from          {agent['source']}\n")
+    print(agent["instructions"])
+
+
+def _check(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from cco.catalog import loader
+
+    if arguments.path:
+        problems = loader.check(Path(arguments.path))
+    else:
+        directory = paths.locate(environ, uid=os.getuid()).config
+        problems = loader.load(loader.BUILTIN, user=directory).problems
+    if arguments.json:
+        show_json([dataclasses.asdict(problem) for problem in problems])
+    for problem in problems if not arguments.json else []:
+        print(f"{problem.file}:{problem.line}: {problem.message}")
+    if not problems and not arguments.json:
+        print("no problem found")
+    return 1 if problems else os.EX_OK
+
+
+def _config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from cco.cli.run import project_of
+
+    directory = paths.locate(environ, uid=os.getuid()).config
+    if arguments.action == "path":
+        for path in configfile.files(environ, config=directory):
+            print(path if path.exists() else f"{path} (not there)")
+        return os.EX_OK
+    try:
+        loaded = configfile.load(environ, config=directory, project=project_of(Path.cwd()))
+    except ConfigError as error:
+        if arguments.action == "show":
+            raise
+        print(f"{error.message}\n  {error.hint}" if error.hint else error.message)
+        return 1
+    if arguments.action == "check":
+        print("no problem found")
+        return os.EX_OK
+    values = flatten(loaded.settings)
+    if arguments.json:
+        show_json(
+            {
+                key: {"value": value, "origin": loaded.origins.get(key, "default")}
+                for key, value in values.items()
+            }
+        )
+    else:
+        rows = [
+            (key, _toml(value), loaded.origins.get(key, "default")) for key, value in values.items()
+        ]
+        show_table(("setting", "value", "from"), rows)
+    return os.EX_OK
+
+
+def flatten(settings: config.Settings) -> dict[str, Any]:
+    """Return all settings under the dotted keys that `Loaded.origins` uses."""
+    found: dict[str, Any] = {}
+    for section in dataclasses.fields(settings):
+        value = getattr(settings, section.name)
+        if isinstance(value, Mapping):
+            found |= {f"{section.name}.{key}": one for key, one in value.items()}
+            continue
+        tables = (
+            [(f"{section.name}[{nth}]", one) for nth, one in enumerate(value)]
+            if isinstance(value, tuple)
+            else [(section.name, value)]
+        )
+        for name, table in tables:
+            for key, one in dataclasses.asdict(table).items():
+                found[f"{name}.{key}"] = list(one) if isinstance(one, tuple) else one
+    return found
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value).replace("'", '"')
+
+
+def _invoke(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    context = ""
+    if arguments.context:
+        try:
+            context = (
+                sys.stdin.read()
+                if arguments.context == "-"
+                else Path(arguments.context).read_text(encoding="utf-8")
+            )
+        except (OSError, UnicodeDecodeError) as exc:
+            raise RequestError(
+                "context-unreadable", f"{arguments.context} cannot be read as text ({exc})"
+            ) from exc
+    client = serving(environ, timeout_s=INVOKE_S)
+    asked = {"agent": arguments.agent, "task": arguments.task, "context": context}
+    key = environ.get("ANTHROPIC_API_KEY")
+    headers = {"x-api-key": key} if key else {}
+    answer = client.call("POST", "/api/agent/invoke", asked, headers=headers)
+    if arguments.json:
+        show_json(answer)
+        return os.EX_OK
+    print(answer["response"])
+    if sys.stderr.isatty():
+        cost = "unpriced" if answer["costUsd"] is None else f"${answer['costUsd']:.6f}"
+        print(f"cco: {answer['agent']}, {answer['model']}, {cost}", file=sys.stderr)
+    return os.EX_OK
+
+
+def _sessions(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    sessions = serving(environ).call("GET", "/api/sessions")["sessions"]
+    if arguments.json:
+        show_json(sessions)
+        return os.EX_OK
+    rows = [(one["id"], one["pid"], one["startedAt"], one["project"]) for one in sessions]
+    show_table(("session", "pid", "since", "project"), rows)
+    return os.EX_OK
+
+
+def _stats(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    query = {"project": os.path.realpath(arguments.project) if arguments.project else ""}
+    if arguments.since:
+        query["since"] = arguments.since
+    told = serving(environ).call("GET", f"/api/project/stats?{urlencode(query)}")
+    if arguments.json:
+        show_json(told)
+        return os.EX_OK
+    unpriced = told["requests"]["unpriced"]
+    note = f" ({unpriced} requests of unknown price not included)" if unpriced else ""
+    print(f"cost      ${told['cost']['totalUsd']:.6f}{note}")
+    print(f"tokens    {told['tokens']['total']}")
+    print(f"requests  {told['requests']['total']}, {told['requests']['errors']} failed\n")
+    key = arguments.by
+    rows = [
+        (one[key], one["requests"], one["tokens"]["total"], f"${one['costUsd']:.6f}")
+        for one in told[f"by{key.capitalize()}"]
+    ]
+    show_table((key, "requests", "tokens", "cost"), rows)
+    return os.EX_OK
+
+
+def _unseal(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    show_json(serving(environ).call("GET", f"/api/unseal/{arguments.name}"))
+    return os.EX_OK
+
+
+def _version(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    del environ
+    made = build.read()
+    if arguments.json:
+        show_json({"version": __version__, "buildCommit": made.commit, "buildDate": made.date})
+    else:
+        print(f"cco {__version__} ({made.commit[:12]}, {made.date})")
+    return os.EX_OK

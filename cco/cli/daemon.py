@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cco daemon …`: start, stop, look at and read the log of the background service."""
+
+import argparse
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cco import paths
+from cco.cli.output import show_json
+from cco.cli.service import SUPERVISE, Service
+from cco.errors import NotFound, RequestError, Unavailable
+
+RUNNING: Final = 0
+AILING: Final = 1
+STOPPED: Final = 3
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Run one `cco daemon` command."""
+    uid = os.getuid()
+    service = Service(paths.locate(environ, uid=uid), environ=environ, uid=uid)
+    verbs: dict[str, Callable[[], int]] = {
+        "start": lambda: _start(service),
+        "stop": lambda: _stop(service),
+        "restart": lambda: _restart(service),
+        "reload": lambda: _reload(service),
+        "status": lambda: _status(service, as_json=arguments.json),
+        "logs": lambda: _logs(service, arguments),
+        "run": lambda: _run(environ),
+    }
+    return verbs[arguments.verb]()
+
+
+def _start(service: Service) -> int:
+    is_new = service.start()
+    health = service.wait_until_ok()
+    print(f"{'started' if is_new else 'already running'}: {health['http']['url']}")
+    return os.EX_OK
+
+
+def _stop(service: Service) -> int:
+    print("stopped" if service.stop() else "not running")
+    return os.EX_OK
+
+
+def _restart(service: Service) -> int:
+    manager = service.manager()
+    if manager is not None:
+        manager.run("restart", "cco.service", "cco-vfs.service")
+        service.wait_until_ok()
+        print("restarted")
+        return os.EX_OK
+    service.stop()
+    return _start(service)
+
+
+def _reload(service: Service) -> int:
+    service.reload()
+    print("reloading; see: cco daemon status")
+    return os.EX_OK
+
+
+def _run(environ: Mapping[str, str]) -> int:
+    """Become the supervisor, so that signals and exit status are its own."""
+    os.execve(sys.executable, [sys.executable, *SUPERVISE], dict(environ))
+
+
+def _status(service: Service, *, as_json: bool) -> int:
+    status, told = _judge(service)
+    if as_json:
+        show_json(told)
+        return status
+    word = {RUNNING: "running", AILING: "ailing", STOPPED: "stopped"}[status]
+    print(f"CCO is {word}")
+    for name, state in told["units"].items():
+        print(f"  {name}: {state}")
+    if health := told["health"]:
+        print(f"  version  {health['version']}, up {health['uptimeSeconds']:.0f} s")
+        print(f"  gateway  {health['http']['url'] or 'no HTTP listener'}")
+        print(f"  mount    {health['vfs']['path']}: {health['vfs']['status']}")
+        for warning in health["warnings"]:
+            print(f"  warning  {warning['message']}")
+            if warning["hint"]:
+                print(f"           {warning['hint']}")
+    return status
+
+
+def _judge(service: Service) -> tuple[int, dict[str, Any]]:
+    """Return exit status and facts; systemd's word counts where it runs the daemon."""
+    manager = service.manager()
+    states = manager.states() if manager else {}
+    is_down = manager is not None and states.get("cco.service") in ("inactive", "failed")
+    supervisor = service.supervisor()
+    health = None if is_down and supervisor is None else service.health()
+    if health is None:
+        has_failed = "failed" in states.values()
+        status = AILING if has_failed or supervisor is not None else STOPPED
+    else:
+        status = RUNNING if health["status"] == "ok" else AILING
+    return status, {
+        "status": {RUNNING: "running", AILING: "ailing", STOPPED: "stopped"}[status],
+        "units": states,
+        "supervisorPid": supervisor,
+        "socket": str(service.paths.socket),
+        "health": health,
+    }
+
+
+def _logs(service: Service, arguments: argparse.Namespace) -> int:
+    """Show the journal by becoming `journalctl`, or the log file where there is no journal."""
+    manager = service.manager()
+    if manager is not None:
+        words = ["--lines", str(arguments.lines)]
+        words += ["--follow"] if arguments.follow else []
+        words += ["--since", arguments.since] if arguments.since else []
+        command = manager.journal_command(*words)
+        try:
+            os.execvp(command[0], command)
+        except OSError as exc:
+            raise Unavailable("no-journal", "journalctl is not installed") from exc
+    file = service.paths.log_file
+    if not file.exists():
+        raise NotFound("no-log", f"there is no log at {file}", hint="Start it: cco daemon start")
+    if arguments.follow:
+        command = ["tail", "-F", "-n", str(arguments.lines), str(file)]
+        os.execvp(command[0], command)
+    since = _moment(arguments.since) if arguments.since else ""
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in deque((one for one in lines if one >= since), maxlen=arguments.lines):
+            print(line, end="")
+    return os.EX_OK
+
+
+def _moment(given: str) -> str:
+    """Return a time as our log lines begin with it, so that texts compare as times."""
+    try:
+        moment = datetime.fromisoformat(given).astimezone(tz=None)
+    except ValueError as exc:
+        raise RequestError(
+            "bad-time", f"'{given}' is not a time", hint="Such as 2026-11-22T10:00"
+        ) from exc
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decides whose command it is, runs it, and turns errors into exit statuses, here only."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from cco.cli.output import show_error
+from cco.cli.parser import build_parser, command_names
+from cco.errors import (
+    BudgetExceeded,
+    CcoError,
+    ConfigError,
+    Denied,
+    LaunchError,
+    NotFound,
+    RequestError,
+    SealError,
+    StoreError,
+    Unavailable,
+    UpstreamError,
+    UpstreamTimeout,
+)
+
+EXIT_NOT_EXECUTABLE: Final = 126
+EXIT_NOT_FOUND: Final = 127
+
+STATUS: Final[Mapping[type[CcoError], int]] = {
+    NotFound: os.EX_NOINPUT,
+    RequestError: os.EX_DATAERR,
+    ConfigError: os.EX_CONFIG,
+    Denied: os.EX_NOPERM,
+    BudgetExceeded: os.EX_TEMPFAIL,
+    UpstreamTimeout: os.EX_TEMPFAIL,
+    UpstreamError: os.EX_UNAVAILABLE,
+    StoreError: os.EX_IOERR,
+    SealError: os.EX_DATAERR,
+    Unavailable: os.EX_UNAVAILABLE,
+    LaunchError: EXIT_NOT_EXECUTABLE,
+}
+"""Exit status of each error, the most particular class first."""
+
+STATUS_OF_CODE: Final[Mapping[str, int]] = {
+    "claude-missing": EXIT_NOT_FOUND,
+    "claude-too-old": os.EX_UNAVAILABLE,
+    "no-such-directory": os.EX_NOINPUT,
+}
+
+
+def entry() -> None:
+    """Run the command line of this process; the one place that ends it."""
+    sys.exit(main(sys.argv[1:], os.environ))
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run one command line; return the exit status."""
+    try:
+        return _dispatch(list(argv), environ)
+    except CcoError as error:
+        show_error(error)
+        return status_of(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return os.EX_OK
+    except KeyboardInterrupt:
+        return 130
+
+
+def status_of(error: CcoError) -> int:
+    """Return the exit status that stands for an error."""
+    if error.code in STATUS_OF_CODE:
+        return STATUS_OF_CODE[error.code]
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:
+    names = command_names()
+    if argv and (argv[0] in names or argv[0] in ("-h", "--help")):
+        if argv[0] == "run":
+            argv = _guard_run(argv)
+        return _own(argv, environ)
+    if len(argv) == 1 and (meant := _slip(argv[0], names)):
+        print(f"cco: unknown command '{argv[0]}'; did you mean '{meant}'?", file=sys.stderr)
+        print(f"     To give it to Claude Code: cco -- {argv[0]}", file=sys.stderr)
+        return 2
+    from cco.cli import run
+
+    return run.launch(argv[1:] if argv[:1] == ["--"] else argv, environ)
+
+
+def _own(argv: list[str], environ: Mapping[str, str]) -> int:
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command in (None, "help"):
+        parser.print_help()
+        return os.EX_OK
+    if arguments.command == "run":
+        from cco.cli import run
+
+        return run.run(arguments, environ)
+    if arguments.command == "daemon":
+        from cco.cli import daemon
+
+        return daemon.run(arguments, environ)
+    if arguments.command == "demo":
+        from cco.cli import demo
+
+        return demo.run(arguments, environ)
+    from cco.cli import commands
+
+    return commands.run(arguments, environ)
+
+
+def _guard_run(argv: list[str]) -> list[str]:
+    """Put ``--`` before the first word of `cco run` that is Claude Code's, if there is none."""
+    at = 1
+    while at < len(argv) and argv[at] != "--":
+        word = argv[at]
+        if word in ("--dry-run", "--direct", "-h", "--help") or word.startswith("--project="):
+            at += 1
+        elif word == "--project":
+            at += 2
+        else:
+            return [*argv[:at], "--", *argv[at:]]
+    return argv
+
+
+def _slip(word: str, names: Sequence[str]) -> str | None:
+    """Return the command that `word` is within two edits of, if it looks like a slip."""
+    if not word.isalpha() or len(word) < 3:
+        return None
+    near = [(edits(word, name), name) for name in names]
+    distance, name = min(near)
+    return name if distance <= 2 and distance < len(word) - 1 else None
+
+
+def edits(one: str, other: str) -> int:
+    """Return how many letters must be added, dropped, changed or swapped with a neighbour."""
+    rows = [list(range(len(other) + 1))]
+    for i, a in enumerate(one, start=1):
+        row = [i]
+        for j, b in enumerate(other, start=1):
+            best = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
+                best = min(best, rows[-2][j - 2] + 1)
+            row.append(best)
+        rows.append(row)
+    return rows[-1][-1]

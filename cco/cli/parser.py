@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line, described; imports argparse and nothing else, so manual pages build from it."""
+
+import argparse
+from typing import Final
+
+CLAUDE_WORDS: Final = ("agents", "config", "doctor")
+"""Commands of ours that Claude Code has too; after ``--`` they are Claude Code's."""
+
+EPILOG: Final = """\
+Every argument that is not a command of CCO's goes to Claude Code unchanged:
+  cco -p "explain this repository"        launch with a prompt
+  cco --resume                            resume a conversation
+  cco -- agents                           Claude Code's own 'agents'
+
+Words that both know are CCO's: agents, config, doctor. Put -- before them for Claude Code's.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of CCO's own commands."""
+    parser = argparse.ArgumentParser(
+        prog="cco",
+        description="Claude Code with a team of agents, an honest gateway and a ledger.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_run(commands)
+    _add_daemon(commands)
+    _add_agents(commands)
+    _add_invoke(commands)
+    _add_reports(commands)
+    unseal = _add(commands, "unseal", "print a sealed file's plaintext JSON")
+    unseal.add_argument("name", choices=("agents", "orchestrator", "hooks"))
+    config = _add(commands, "config", "show or check the settings")
+    config.add_argument("action", nargs="?", default="show", choices=("show", "check", "path"))
+    _add_json(config)
+    demo = _add(commands, "demo", "show everything at work, with no account and no network")
+    demo.add_argument("--prompt", help="what to ask Claude Code instead of the usual")
+    version = _add(commands, "version", "show the version")
+    _add_json(version)
+    _add(commands, "help", "show this help")
+    return parser
+
+
+def command_names() -> tuple[str, ...]:
+    """Return the first words that are CCO's own."""
+    for action in build_parser()._actions:  # noqa: SLF001 - argparse has no public way to ask
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
+            return tuple(action.choices)
+    return ()
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str
+) -> argparse.ArgumentParser:
+    description = f"{words[0].upper()}{words[1:]}."
+    return commands.add_parser(name, help=words, description=description)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    run = _add(commands, "run", "launch Claude Code in the current directory")
+    run.add_argument(
+        "--dry-run", action="store_true", help="print what would be launched, and launch nothing"
+    )
+    run.add_argument("--direct", action="store_true", help="launch plain Claude Code, without CCO")
+    run.add_argument("--project", metavar="PATH", help="directory to launch in")
+    run.add_argument("arguments", nargs="*", metavar="ARG", help="given to Claude Code")
+
+
+def _add_daemon(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    daemon = _add(commands, "daemon", "control the background service")
+    verbs = daemon.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add(verbs, "start", "start it, and wait until it serves")
+    _add(verbs, "stop", "stop it, sockets and mount too")
+    _add(verbs, "restart", "stop it and start it again")
+    _add(verbs, "reload", "read settings and agents again, cutting nothing")
+    _add(verbs, "run", "supervise it in the foreground, on hosts without systemd")
+    _add_json(_add(verbs, "status", "say how it is; exit 0 running, 3 stopped, 1 ailing"))
+    logs = _add(verbs, "logs", "show its log")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what comes")
+    logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="lines (50)")
+    logs.add_argument("--since", metavar="TIME", help="only from this time on")
+
+
+def _add_agents(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    agents = _add(commands, "agents", "list, show or check the agents")
+    verbs = agents.add_subparsers(dest="verb", metavar="VERB")
+    _add_json(agents)
+    _add_json(_add(verbs, "list", "list the agents"))
+    show = _add(verbs, "show", "show one agent")
+    show.add_argument("name", metavar="NAME", help="its name or slug")
+    _add_json(show)
+    check = _add(verbs, "check", "validate definitions; names file and line of what is wrong")
+    check.add_argument("path", nargs="?", metavar="PATH", help="a file or directory")
+    _add_json(check)
+
+
+def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    invoke = _add(commands, "invoke", "ask one agent, print its answer")
+    invoke.add_argument("agent", metavar="AGENT", help="its name or slug")
+    invoke.add_argument("task", metavar="TASK", help="what it is to do")
+    invoke.add_argument("--context", metavar="FILE", help="text to work on; - is standard input")
+    _add_json(invoke)
+
+
+def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    stats = _add(commands, "stats", "show cost and tokens")
+    stats.add_argument("--project", metavar="PATH", help="only this project; default is all")
+    stats.add_argument("--since", metavar="TIME", help="only from this time on, RFC 3339")
+    stats.add_argument("--by", choices=("model", "agent", "session", "day"), default="model")
+    _add_json(stats)
+    sessions = _add(commands, "sessions", "list the live sessions")
+    _add_json(sessions)
