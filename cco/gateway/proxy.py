@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway itself: one request in, one request out, the answer back, one row in the ledger.
+
+Nothing is retried: the client does that itself. Here and in the modules beside it there is no web
+framework; whoever serves HTTP makes a `Call`, sends the `Answer` on and closes it.
+
+Threading: `Gateway.forward` is called by as many threads as there are requests; the answer is
+read by the same thread or another.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from cco import config
+from cco.errors import CcoError, RequestError, Unavailable
+from cco.gateway.call import Answer, Call, FixedBody
+from cco.gateway.entry import Accounts, Entry
+from cco.gateway.errors import error_headers, render_body, status_of
+from cco.gateway.exchange import Exchange
+from cco.gateway.fold import UsageFold, is_event_stream
+from cco.gateway.headers import Fields, client_headers, first, index, tokens
+from cco.gateway.relay import Relay
+from cco.gateway.requested import requested_model
+from cco.gateway.transport import AbandonedError
+from cco.gateway.upstream import Upstream, Upstreams
+from cco.gateway.wire import Head
+from cco.ledger.prices import Prices
+from cco.ledger.store import Store
+
+log = logging.getLogger(__name__)
+
+CLIENT_GONE: Final = 499
+"""Status of an answer that nobody will see."""
+
+_CACHEABLE: Final = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
+_MAX_ID_LENGTH: Final = 128
+
+
+class Gateway:
+    """Forwards requests to the upstreams.
+
+    Args:
+        upstreams: of the settings, one or more.
+        store: where rows are recorded.
+        prices: what usage costs.
+        environ: where proxies are looked up.
+        monotonic: the clock.
+
+    Raises:
+        RequestError: an upstream's base URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        upstreams: Sequence[config.Upstream],
+        *,
+        store: Store,
+        prices: Prices,
+        environ: Mapping[str, str],
+        monotonic: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._upstreams = Upstreams(upstreams, environ=environ, monotonic=monotonic)
+        self._accounts = Accounts(store.record, prices)
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._running: set[Exchange] = set()
+        self._stop_error: CcoError | None = None
+
+    @property
+    def running(self) -> int:
+        """Requests that wait for an upstream or receive its answer."""
+        return len(self._running)
+
+    def forward(self, call: Call) -> Answer:
+        """Send a request on and return its answer as soon as the head is there.
+
+        Errors of ours are answers too. The answer must be closed.
+        """
+        entry = Entry(call, self._accounts, self._monotonic)
+        entry.cache = _cache_state(call)
+        try:
+            if self._stop_error is not None:
+                raise self._stop_error
+            if not call.target.startswith("/"):
+                raise RequestError("target-invalid", "The request target is not a path")
+            upstream = self._upstreams.choose(call.session.upstream if call.session else "")
+            entry.upstream = upstream.name
+            exchange, head = self._exchange(call, entry, upstream)
+        except AbandonedError:
+            return self._abandoned(call, entry)
+        except CcoError as error:
+            return self._failed(call, entry, error)
+        return self._answer(entry, exchange, head)
+
+    def reap(self) -> None:
+        """Close connections that have rested too long; to be called now and then."""
+        self._upstreams.reap()
+
+    def close(self) -> None:
+        """Keep no connection from now on; answers under way go on to their end."""
+        self._upstreams.close()
+
+    def stop(self) -> None:
+        """End the answers under way, each with an error that the client will try again after."""
+        self._stop_error = Unavailable("daemon-stopping", "The daemon is stopping")
+        self.close()
+        with self._lock:
+            running = list(self._running)
+        for exchange in running:
+            exchange.abort()
+
+    def _exchange(self, call: Call, entry: Entry, upstream: Upstream) -> tuple[Exchange, Head]:
+        """Send a request and wait for the head of its answer."""
+        body = call.body
+        sent = upstream.encode_head(call.method, call.target, call.headers, length=len(body))
+        entry.attempts = 1
+        exchange = upstream.open(call.client_fd)
+        with self._lock:
+            self._running.add(exchange)
+        entry.may_have_used = entry.is_metered
+        try:
+            if self._stop_error is not None:
+                raise AbandonedError
+            exchange.send(sent, body)
+            # Here it costs nothing: the upstream is at work now.
+            entry.model = requested_model(body)
+            return exchange, exchange.read_head(call.method)
+        except BaseException:
+            exchange.release()
+            self._ended(exchange)
+            raise
+
+    def _answer(self, entry: Entry, exchange: Exchange, head: Head) -> Answer:
+        content_type = first(head.named, "content-type")
+        coding = ", ".join(head.named.get("content-encoding", ()))
+        entry.status = head.status
+        entry.is_stream = is_event_stream(content_type)
+        entry.upstream_request_id = first(head.named, "request-id")[:_MAX_ID_LENGTH]
+        entry.may_have_used = entry.is_metered and 200 <= head.status < 300
+        if entry.may_have_used or head.status >= 400:
+            entry.fold = UsageFold(content_type, coding)
+        headers = client_headers(head.fields, head.named, length=exchange.length)
+        headers += _own_fields(entry)
+        if exchange.ended:  # there is no body, so the row comes before the head
+            exchange.release()
+            self._ended(exchange)
+            entry.settle()
+            return Answer(head.status, head.reason, headers, FixedBody())
+        body = Relay(
+            exchange,
+            entry,
+            can_append=entry.is_stream and not coding and exchange.length is None,
+            stopping=lambda: self._stop_error,
+            on_end=self._ended,
+        )
+        return Answer(head.status, head.reason, headers, body)
+
+    def _abandoned(self, call: Call, entry: Entry) -> Answer:
+        if self._stop_error is not None:
+            return self._failed(call, entry, self._stop_error)
+        entry.settle(partial=True)
+        return Answer(CLIENT_GONE, "Client Closed Request", [], FixedBody())
+
+    def _failed(self, call: Call, entry: Entry, error: CcoError) -> Answer:
+        """Answer with an error of ours; nothing of an answer has been sent yet."""
+        entry.status = status_of(error)
+        if entry.status >= 500:
+            log.warning("%s %s: %s", call.method, call.path, error.message)
+        entry.settle(partial=entry.may_have_used, error=error.code)
+        data = render_body(error, call.request_id)
+        headers = error_headers(error, call.request_id, length=len(data)) + _own_fields(entry)
+        body = FixedBody(b"" if call.method == "HEAD" else data)
+        return Answer(entry.status, HTTPStatus(entry.status).phrase, headers, body)
+
+    def _ended(self, exchange: Exchange) -> None:
+        with self._lock:
+            self._running.discard(exchange)
+
+
+def _cache_state(call: Call) -> str:
+    """Return what ``x-cco-cache`` says: nothing is kept yet, so no lookup ever hits."""
+    is_looked_up = call.method == "POST" and call.path in _CACHEABLE
+    if not is_looked_up or "no-cache" in tokens(index(call.headers), "cache-control"):
+        return "bypass"
+    return "miss"
+
+
+def _own_fields(entry: Entry) -> Fields:
+    fields = [("x-cco-cache", entry.cache), ("x-cco-request-id", entry.request_id)]
+    if entry.upstream:
+        fields.append(("x-cco-upstream", entry.upstream))
+    return fields

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The upstreams: those of the settings, and those that sessions brought along.
+
+Each distinct one has its own connections, certificates and proxy, made when it is first used.
+
+Threading: everything may be called by any thread.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Final
+
+from cco import config
+from cco.gateway.dial import Dialer, Origin, make_tls_context
+from cco.gateway.exchange import Exchange
+from cco.gateway.headers import Fields, upstream_headers
+from cco.gateway.proxies import choose_proxy
+from cco.gateway.transport import Pool
+from cco.gateway.wire import encode_head
+
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose requests have a length even where the body is empty, RFC 9110 section 8.6."""
+
+
+class Upstream:
+    """One provider of the Messages API.
+
+    Args:
+        settings: what the user said about it.
+        environ: where proxies are looked up.
+        monotonic: the clock.
+        credential: API key in place of the client's own; None passes theirs through.
+
+    Raises:
+        RequestError: the base URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: config.Upstream,
+        *,
+        environ: Mapping[str, str],
+        monotonic: Callable[[], float],
+        credential: str | None = None,
+    ) -> None:
+        self.settings: Final = settings
+        self._origin = Origin.parse(settings.base_url)
+        self._environ = environ
+        self._monotonic = monotonic
+        self._credential = credential
+        self.pool: Final = Pool(lambda: self._dialer.dial(), monotonic=monotonic)
+
+    @property
+    def name(self) -> str:
+        """Name in statistics and in ``x-cco-upstream``."""
+        return self.settings.name
+
+    def encode_head(self, method: str, target: str, fields: Fields, *, length: int) -> bytes:
+        """Return the head of a request.
+
+        Args:
+            method: as the client sent it.
+            target: as the client sent it; it goes behind the base URL's path.
+            fields: as the client sent them.
+            length: bytes of the body.
+
+        Raises:
+            RequestError: they cannot be written as HTTP.
+            UpstreamRefused: the proxy, or the file of authorities, cannot be used.
+        """
+        proxy = self._dialer.proxy
+        sent = [("Host", self._origin.authority), *upstream_headers(fields, self._credential)]
+        target = self._origin.path + target
+        if proxy is not None and self._origin.scheme == "http":  # RFC 9112 3.2.2
+            target = f"http://{self._origin.authority}{target}"
+            if proxy.authorization:
+                sent.append(("Proxy-Authorization", proxy.authorization))
+        has_body = length > 0 or method in _WITH_BODY
+        return encode_head(method, target, sent, length=length if has_body else None)
+
+    def open(self, client_fd: int | None) -> Exchange:
+        """Return a connection for one request, watching the client beside it.
+
+        Raises:
+            UpstreamRefused: there is none to be had.
+        """
+        silence_s = self.settings.read_timeout_s
+        return Exchange(self.pool, name=self.name, silence_s=silence_s, client_fd=client_fd)
+
+    @cached_property
+    def _dialer(self) -> Dialer:
+        origin, settings = self._origin, self.settings
+        is_tls = origin.scheme == "https"
+        return Dialer(
+            name=settings.name,
+            origin=origin,
+            proxy=choose_proxy(self._environ, origin.scheme, origin.host, origin.port),
+            timeout_s=settings.connect_timeout_s,
+            tls=make_tls_context(settings.name, settings.ca_file) if is_tls else None,
+            monotonic=self._monotonic,
+        )
+
+
+class Upstreams:
+    """All upstreams in use.
+
+    Args:
+        settings: those of the user, one or more.
+        environ: where proxies are looked up.
+        monotonic: the clock.
+    """
+
+    def __init__(
+        self,
+        settings: Sequence[config.Upstream],
+        *,
+        environ: Mapping[str, str],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._environ = environ
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._configured = sorted(map(self._make, settings), key=lambda u: u.settings.priority)
+        self._by_url = {_key(u.settings.base_url): u for u in reversed(self._configured)}
+
+    def choose(self, base_url: str = "") -> Upstream:
+        """Return the upstream of a session's own base URL, else the preferred one.
+
+        Raises:
+            RequestError: the base URL cannot be used.
+        """
+        if not base_url:
+            return self._configured[0]
+        key = _key(base_url)
+        with self._lock:
+            known = self._by_url.get(key)
+            if known is None:
+                known = self._by_url[key] = self._of_session(base_url)
+        return known
+
+    def reap(self) -> None:
+        """Close connections that have rested too long."""
+        for upstream in self._all():
+            upstream.pool.reap()
+
+    def close(self) -> None:
+        """Close all that rest, and those in use as they come back."""
+        for upstream in self._all():
+            upstream.pool.close()
+
+    def _of_session(self, base_url: str) -> Upstream:
+        """Make the upstream that a session named: time-outs as configured, nothing secret."""
+        preferred = self._configured[0].settings
+        name = Origin.parse(base_url).authority
+        return self._make(
+            replace(preferred, name=name, base_url=base_url, credential="", ca_file="")
+        )
+
+    def _make(self, settings: config.Upstream) -> Upstream:
+        return Upstream(settings, environ=self._environ, monotonic=self._monotonic)
+
+    def _all(self) -> list[Upstream]:
+        with self._lock:
+            return [*self._configured, *self._by_url.values()]
+
+
+def _key(base_url: str) -> str:
+    return base_url.rstrip("/")

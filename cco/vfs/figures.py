@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this process costs: memory and processor time, read by itself about itself.
+
+Nobody else may read the memory map of the daemon, so every process of CCO tells its own.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+ROLLUP: Final = Path("/proc/self/smaps_rollup")
+
+
+def parse_rollup(text: str) -> dict[str, int]:
+    """Return the sizes in a memory map's summary, in bytes by name, `proc_pid_smaps(5)`."""
+    sizes = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if value.endswith(" kB"):
+            sizes[name] = int(value[:-3]) * 1024
+    return sizes
+
+
+class Meter:
+    """Measures this process; each reading covers the time since the one before.
+
+    Args:
+        clock: returns seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._clock_s, self._processor_s = clock(), time.process_time()
+
+    def read(self) -> Mapping[str, object]:
+        """Return the figures as the daemon wants them in a report."""
+        clock_s, processor_s = self._clock(), time.process_time()
+        elapsed_s, used_s = clock_s - self._clock_s, processor_s - self._processor_s
+        self._clock_s, self._processor_s = clock_s, processor_s
+        sizes = parse_rollup(ROLLUP.read_text())
+        return {
+            "pssBytes": sizes["Pss"],
+            "rssBytes": sizes["Rss"],
+            "cpuPercent": round(100 * used_s / elapsed_s, 3) if elapsed_s > 0 else 0.0,
+        }
