@@ -71,11 +71,12 @@ def render_body(error: CcoError, request_id: str) -> bytes:
 def render_event(error: CcoError, request_id: str) -> bytes:
     """Return the last event of a stream that cannot go on.
 
-    The stream may have been cut inside an event. Its name is made one that no client listens to,
-    so that its rest is passed over and not parsed; after a whole event that changes nothing.
+    The stream may have been cut inside an event. The last name stands, and what is in a ``ping``
+    clients do not parse, so half of an event does them no harm; behind a whole event this is an
+    event without data, which is none.
     """
     payload = json.dumps(_payload(error, request_id))
-    return f"\nevent: cco_cut\n\nevent: error\ndata: {payload}\n\n".encode()
+    return f"\nevent: ping\n\nevent: error\ndata: {payload}\n\n".encode()
 
 
 def error_headers(error: CcoError, request_id: str, *, length: int) -> Fields:

@@ -17,6 +17,7 @@ from cco.gateway.headers import first
 from cco.gateway.transport import IDLE_S, Pool
 from cco.gateway.wire import (
     MAX_HEAD_BYTES,
+    CloseFraming,
     Framing,
     Head,
     LengthFraming,
@@ -53,7 +54,7 @@ class Exchange:
         """Bytes of the body that arrived together with the head."""
         self._sent_all = True
         self._head = Head(0, "", [], 1, {})
-        self._framing: Framing = LengthFraming(0)
+        self._framing: Framing = CloseFraming()  # until the head tells: not reusable
         self.length: int | None = None
         """Bytes of the body as declared; None where its end is told otherwise."""
         self._lock = threading.Lock()
@@ -116,6 +117,8 @@ class Exchange:
         """
         try:
             while not self._framing.done:
+                if self._framing.malformed:
+                    raise MalformedError(self._framing.malformed)
                 data, self._ahead = self._ahead or self._connection.receive(), b""
                 if not data:
                     if self._framing.ends_with_connection():
@@ -171,7 +174,9 @@ class Exchange:
                 hint="Its read_timeout_s bounds the silence",
             )
         why = str(error) if isinstance(error, MalformedError) else "the connection broke"
-        return UpstreamError("upstream-broken", f"The answer of {self._name} is unusable: {why}")
+        return UpstreamError(
+            "upstream-broken", f"The upstream {self._name} gave no whole answer: {why}"
+        )
 
 
 def _keep_s(head: Head) -> float:

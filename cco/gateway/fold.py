@@ -57,13 +57,9 @@ class UsageFold:
         self._inflate = _inflater(content_encoding)
         self.is_readable = self._inflate is not None
         """Its coding can be undone."""
-        self._json: list[bytes] | None = None
+        self._events = Decoder() if is_event_stream(content_type) else None
+        self._json: list[bytes] = []
         self._json_size = 0
-        self._events: Decoder | None = None
-        if is_event_stream(content_type):
-            self._events = Decoder()
-        else:
-            self._json = []
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -77,7 +73,7 @@ class UsageFold:
 
     def finish(self) -> None:
         """Take note that no more bytes will come; an event stream has told everything before."""
-        pieces, self._json = self._json, None
+        pieces, self._json = self._json, []
         if pieces:
             self._read_answer(_parse(b"".join(pieces)))
 
@@ -85,11 +81,12 @@ class UsageFold:
         if self._events is not None:
             for event in self._events.feed(plain):
                 self._read_event(event)
-        elif self._json is not None:
-            self._json.append(plain)
-            self._json_size += len(plain)
-            if self._json_size > MAX_JSON_BYTES:
-                self._json = self._inflate = None
+            return
+        self._json.append(plain)
+        self._json_size += len(plain)
+        if self._json_size > MAX_JSON_BYTES:
+            self._json.clear()
+            self._inflate = None
 
     def _read_event(self, event: Event) -> None:
         # Most events are pieces of text: their names tell that they need not be parsed.

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 
-from cco.errors import CcoError, UpstreamError
+from cco.errors import CcoError, Unavailable, UpstreamError, UpstreamTimeout
 from cco.gateway.entry import Entry
 from cco.gateway.errors import AnswerCut, render_event
 from cco.gateway.exchange import Exchange
@@ -72,8 +72,12 @@ class Relay:
                     return b""
             try:
                 data = self._exchange.read()
-            except AbandonedError:
-                return self._break_off(None if self._is_closed else self._stopping())
+            except AbandonedError as abandoned:
+                stopping = None if self._is_closed else self._stopping()
+                if stopping is None:
+                    self._end(partial=True)
+                    raise AnswerCut from abandoned
+                return self._break_off(stopping)
             except UpstreamError as error:
                 return self._break_off(error)
             if not data:
@@ -97,16 +101,16 @@ class Relay:
             finally:
                 self._lock.release()
 
-    def _break_off(self, error: CcoError | None) -> bytes:
-        """End before the answer is whole; return what can still be told, once.
+    def _break_off(self, error: CcoError) -> bytes:
+        """End before the answer is whole; return what can still be told.
 
-        Args:
-            error: why; None if it is the client that has gone.
+        A connection that the upstream broke is broken for the client too, who then does what it
+        would do without us: it keeps what it has, where an ``error`` event makes it ask, and pay,
+        again. That event is for what the client cannot see: silence, and the end of the daemon.
         """
-        if error is not None:
-            log.warning("an answer was cut: %s", error.message)
-        self._end(partial=True, error=error.code if error else "")
-        if error is None or not self._can_append:
+        log.warning("an answer was cut: %s", error.message)
+        self._end(partial=True, error=error.code)
+        if not self._can_append or not isinstance(error, (UpstreamTimeout, Unavailable)):
             raise AnswerCut from error
         return render_event(error, self._entry.request_id)
 

@@ -128,9 +128,11 @@ class Framing(Protocol):
     """The body is whole."""
     excess: bool
     """Bytes came after its end, so the connection is not usable for another request."""
+    malformed: str
+    """What is wrong with the bytes behind those that `feed` returned; empty while all is well."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return the part of the body in `data`, possibly empty."""
+        """Return the part of the body in `data`, possibly empty; not called once malformed."""
 
     def ends_with_connection(self) -> bool:
         """Say whether the end of the connection makes the body whole."""
@@ -143,6 +145,7 @@ class LengthFraming:
         self._left = length
         self.done = length == 0
         self.excess = False
+        self.malformed = ""
 
     def feed(self, data: bytes) -> bytes:
         """Return the part of the body in `data`."""
@@ -163,6 +166,7 @@ class CloseFraming:
 
     done = False
     excess = False
+    malformed = ""
 
     def feed(self, data: bytes) -> bytes:
         """Return `data`."""
@@ -184,6 +188,7 @@ class ChunkedFraming:
     def __init__(self) -> None:
         self.done = False
         self.excess = False
+        self.malformed = ""
         self._left = 0
         """Bytes of the current chunk that are still to come."""
         self._line = b""
@@ -196,7 +201,7 @@ class ChunkedFraming:
         pieces = []
         data, self._line = self._line + data if self._line else data, b""
         position = 0
-        while position < len(data) and not self.done:
+        while position < len(data) and not self.done and not self.malformed:
             if self._left:
                 piece = data[position : position + self._left]
                 pieces.append(piece)
@@ -205,7 +210,8 @@ class ChunkedFraming:
                 continue
             end = data.find(b"\n", position)
             if (end if end >= 0 else len(data)) - position > MAX_LINE_BYTES:
-                raise MalformedError("a chunk's header is too long")
+                self.malformed = "a chunk's header is too long"
+                break
             if end < 0:
                 self._line = data[position:]
                 break
@@ -222,19 +228,20 @@ class ChunkedFraming:
     def _size_line(self, line: bytes) -> None:
         size = _CHUNK_SIZE.fullmatch(line)
         if size is None:
-            raise MalformedError("a chunk has no valid size")
+            self.malformed = "a chunk has no valid size"
+            return
         self._left = int(size[1], 16)
         self._read_line = self._end_of_chunk if self._left else self._trailer
 
     def _end_of_chunk(self, line: bytes) -> None:
         if line:
-            raise MalformedError("a chunk is longer than its size")
+            self.malformed = "a chunk is longer than its size"
         self._read_line = self._size_line
 
     def _trailer(self, line: bytes) -> None:
         self._trailer_bytes += len(line)
         if self._trailer_bytes > 8 * MAX_LINE_BYTES:
-            raise MalformedError("its trailers are too long")
+            self.malformed = "its trailers are too long"
         self.done = not line
 
 

@@ -69,7 +69,16 @@ def test_reads_a_base_url(
 
 @pytest.mark.parametrize(
     "url",
-    ["", "h", "ftp://h", "http://", "http://h:x", "http://h:99999", "http://h?q=1", "http://\u20ac"],
+    [
+        "",
+        "h",
+        "ftp://h",
+        "http://",
+        "http://h:x",
+        "http://h:99999",
+        "http://h?q=1",
+        "http://\u20ac",
+    ],
 )
 def test_refuses_what_is_no_base_url(url: str) -> None:
     with pytest.raises(RequestError) as caught:
@@ -132,8 +141,14 @@ def test_asks_a_proxy_for_a_tunnel(tmp_path: Path) -> None:
         with dialer(8443, proxy=proxy, tls=tls).dial() as sock:
             assert sock.recv(2) == b"hi"
     assert asked == [
-        b"CONNECT 127.0.0.1:8443 HTTP/1.1\r\nHost: 127.0.0.1:8443\r\n"
-        b"Proxy-Authorization: Basic eA==\r\n\r\n"
+        b"\r\n".join(
+            [
+                b"CONNECT 127.0.0.1:8443 HTTP/1.1",
+                b"Host: 127.0.0.1:8443",
+                b"Proxy-Authorization: Basic eA==",
+                b"\r\n",
+            ]
+        )
     ]
 
 
@@ -151,8 +166,8 @@ def test_says_that_a_proxy_gives_no_tunnel(answer: bytes, told: str) -> None:
         sock.recv(4096)
         sock.sendall(answer)
 
+    tls = make_tls_context("up", "")
     with listening(serve) as port, pytest.raises(UpstreamRefused) as caught:
-        tls = make_tls_context("up", "")
         dialer(8443, proxy=Proxy("127.0.0.1", port), tls=tls).dial()
     assert caught.value.code == "upstream-refused"
     assert told in caught.value.message
@@ -184,9 +199,11 @@ def test_refuses_a_certificate_for_another_name(tmp_path: Path) -> None:
 
 
 def test_says_that_the_other_side_speaks_no_tls() -> None:
-    with listening(lambda sock: sock.sendall(b"HTTP/1.1 400 Bad\r\n\r\n")) as port:
-        with pytest.raises(UpstreamRefused) as caught:
-            dialer(port, tls=make_tls_context("up", "")).dial()
+    def serve(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 400 Bad\r\n\r\n")
+
+    with listening(serve) as port, pytest.raises(UpstreamRefused) as caught:
+        dialer(port, tls=make_tls_context("up", "")).dial()
     assert caught.value.code == "upstream-tls"
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -34,7 +34,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.rows: list[RequestRow] = []
-        self.answers = itertools.repeat(done())
+        self.answers: Iterator[Future[None]] = itertools.repeat(done())
 
     def record(self, row: RequestRow) -> "Future[None]":
         self.rows.append(row)

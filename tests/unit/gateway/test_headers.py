@@ -50,7 +50,12 @@ def test_upstream_does_not_get_what_is_ours_or_the_transports(name: str) -> None
 
 
 def test_fields_that_connection_names_are_dropped() -> None:
-    fields = [("Connection", "close, X-One"), ("connection", "x-two"), ("x-one", "1"), ("X-TWO", "2")]
+    fields = [
+        ("Connection", "close, X-One"),
+        ("connection", "x-two"),
+        ("x-one", "1"),
+        ("X-TWO", ""),
+    ]
     assert upstream_headers(fields) == []
     assert client_headers(fields, index(fields), length=None) == []
 
@@ -97,12 +102,13 @@ def test_first_and_tokens() -> None:
 
 def test_generated_sets_of_fields_cross_unchanged() -> None:
     chance = random.Random(3)
+    characters = string.printable[:94] + "\xe9\xff"
     for _ in range(200):
         fields = [
             (
                 chance.choice(["anthropic-", "x-stainless-", "x-", "X-Claude-Code-"])
                 + "".join(chance.choices(string.ascii_letters + "-_", k=8)),
-                "".join(chance.choices(string.printable[:94] + "\xe9\xff", k=chance.randint(0, 30))),
+                "".join(chance.choices(characters, k=chance.randint(0, 30))),
             )
             for _ in range(chance.randint(0, 40))
         ]

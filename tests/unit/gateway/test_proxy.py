@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from cco import config
 from cco.errors import CcoError
 from cco.gateway.call import SessionRef
 from cco.gateway.proxy import Gateway
+from cco.gateway.transport import IDLE_S
+from cco.ledger.prices import Prices
 from tests.forwarding import (
     ANSWER,
     ANSWER_COST_NANO,
@@ -16,9 +19,10 @@ from tests.forwarding import (
     STREAM_COST_NANO,
     forwarding,
     make_call,
+    read,
     streamed,
 )
-from tests.rawserver import always, reply
+from tests.rawserver import DEADLINE_S, always, reply
 
 
 def test_forwards_a_request_and_its_answer(tmp_path: Path) -> None:
@@ -122,7 +126,24 @@ def test_counts_what_is_under_way(tmp_path: Path) -> None:
         assert through.gateway.running == 0
 
 
+def test_closes_connections_that_rested_too_long(tmp_path: Path) -> None:
+    now = [0.0]
+    with forwarding(always(reply()), tmp_path) as through:
+        gateway = Gateway(
+            [config.Upstream(base_url=through.server.url)],
+            store=through.store,
+            prices=Prices.load(),
+            environ={},
+            monotonic=lambda: now[0],
+        )
+        read(gateway.forward(make_call()))
+        gateway.reap()
+        assert not through.server.hung_up.is_set()
+        now[0] += IDLE_S
+        gateway.reap()
+        assert through.server.hung_up.wait(DEADLINE_S)
+
+
 def test_needs_upstreams_that_have_urls(tmp_path: Path) -> None:
     with pytest.raises(CcoError), forwarding(always(b""), tmp_path, base_url="nonsense"):
         pass
-    assert Gateway.__doc__

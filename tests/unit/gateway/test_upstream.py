@@ -81,6 +81,11 @@ def test_asks_a_proxy_with_the_whole_url_and_its_own_password() -> None:
     ]
 
 
+def test_asks_an_open_proxy_without_a_password() -> None:
+    upstream = make_upstream({"HTTP_PROXY": "http://proxy:3128"})
+    assert lines(upstream, "GET", "/", [], 0) == [f"GET {HOST}/ HTTP/1.1", "Host: api.example.com"]
+
+
 def test_says_when_it_is_used_that_a_proxy_cannot_be() -> None:
     upstream = make_upstream({"HTTP_PROXY": "socks5://p"})
     with pytest.raises(UpstreamRefused):

@@ -222,8 +222,16 @@ def test_takes_generated_chunks_apart() -> None:
     ],
 )
 def test_refuses_chunks_that_are_none(data: bytes) -> None:
-    with pytest.raises(MalformedError):
-        ChunkedFraming().feed(data)
+    framing = ChunkedFraming()
+    framing.feed(data)
+    assert framing.malformed
+    assert not framing.done
+
+
+def test_what_came_before_malformed_chunks_is_not_lost() -> None:
+    framing = ChunkedFraming()
+    assert framing.feed(b"2\r\nab\r\n2\r\ncd\r\nnonsense\r\n2\r\nef\r\n") == b"abcd"
+    assert framing.malformed == "a chunk has no valid size"
 
 
 def test_a_length_ends_the_body() -> None:
@@ -271,7 +279,7 @@ def test_a_connection_with_an_unsure_state_is_not_used_again() -> None:
 
 def test_never_raises_anything_else() -> None:
     chance = random.Random(5)
-    seed = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    seed = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello"
     for _ in range(2000):
         data = bytearray(seed)
         for _ in range(chance.randint(1, 6)):
