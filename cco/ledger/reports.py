@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The statistics, computed from the ledger's rows in the JSON shapes that the API serves.
+"""The statistics, computed from the ledger in the JSON shapes that the API serves.
 
 All figures of one report come from one snapshot, so its groups add up to its totals. Sums are
 taken in whole nano-dollars; only the finished figure becomes a JSON number of USD, the float
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, TypeAlias
 
 from cco.ledger.store import Store
-from cco.ledger.sums import HOUR, HOUR_S, Scope, Sums, grouped, total
+from cco.ledger.sums import HOUR, HOUR_S, PROJECT, Scope, Sums, grouped, total
 
 Json: TypeAlias = dict[str, Any]
 
@@ -23,7 +23,7 @@ RECENT_ROWS: Final = 50
 
 _NANO: Final = 1_000_000_000
 
-_GROUPS: Final = {"byModel": "model", "byAgent": "agent", "bySession": "client_session"}
+_GROUPS: Final = {"byModel": "model", "byAgent": "agent", "bySession": "session"}
 _TOTALS: Final = frozenset({"cost", "tokens", "requests", "cache", "promptCache"})
 MEMBERS: Final = frozenset({"project", "since", "until", *_TOTALS, *_GROUPS, "byDay", "recent"})
 """Members of a project's statistics."""
@@ -73,7 +73,7 @@ def machine_totals(
     with store.reading() as connection:
         projects = [
             {"project": project, "costUsd": _usd(sums.cost_nano), "requests": sums.requests}
-            for project, sums in grouped(connection, scope, "project")
+            for project, sums in grouped(connection, scope, PROJECT)
         ]
         return {"projects": projects, "totals": _project(connection, scope, members, zone)}
 
@@ -94,10 +94,9 @@ def _project(
     }
     if not _TOTALS.isdisjoint(members):
         document |= _totals(total(connection, scope))
-    for member, column in _GROUPS.items():
+    for member, name in _GROUPS.items():
         if member in members:
-            name = member.removeprefix("by").lower()
-            groups = grouped(connection, scope, column)
+            groups = grouped(connection, scope, name)
             document[member] = [{name: key} | _group(sums) for key, sums in groups]
     if "byDay" in members:
         days = _days(grouped(connection, scope, HOUR), zone)
@@ -112,7 +111,7 @@ def _days(hours: Iterable[tuple[int, Sums]], zone: tzinfo | None) -> Mapping[str
     for hour, sums in hours:
         begins = datetime.fromtimestamp(hour * HOUR_S, UTC).astimezone(zone)
         day = begins.date().isoformat()
-        days[day] = days.get(day, Sums()) + sums
+        days[day] = days[day].plus(sums) if day in days else sums
     return days
 
 

@@ -14,6 +14,7 @@ import sqlite3
 from typing import Final
 
 from cco.errors import StoreError
+from cco.ledger import rollups
 
 APPLICATION_ID: Final = 0x63636F31
 """``cco1`` in ASCII."""
@@ -108,6 +109,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX sessions_alive ON sessions (created_ns) WHERE ended_ns IS NULL",
         _AGENT_RUNS,
     ),
+    rollups.MIGRATION,
 )
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)

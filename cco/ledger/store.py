@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from cco.errors import StoreError
+from cco.ledger import rollups
 from cco.ledger.database import is_damage, open_reader
 from cco.ledger.rows import AgentRun, RequestRow, SessionRow
 from cco.ledger.writer import Health, SqlValue, Writer
@@ -86,7 +87,7 @@ class Store:
         Raises:
             StoreError: it is of a newer CCO, or of another program.
         """
-        return cls(path, Writer(path))
+        return cls(path, Writer(path, upkeep=rollups.catch_up))
 
     def __enter__(self) -> Self:
         """Return the store itself."""
@@ -206,5 +207,5 @@ def _unreadable(error: sqlite3.Error) -> StoreError:
     return StoreError(
         "ledger-unreadable",
         f"The ledger cannot be read: {error}",
-        hint="See the ledger's line in: cco doctor.",
+        hint="See: cco daemon status",
     )

@@ -1,35 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sums over the ledger's rows: the only place that knows where the reports' figures come from."""
+"""Sums over what was recorded: the only place that knows where the reports' figures come from.
 
-import sqlite3
-from dataclasses import astuple, dataclass
-from typing import Any, Final, Self
+A span of time is read in as few rows as there can be: whole days and hours from the roll-ups, and
+what sticks out of whole hours at either end from the requests themselves, as long as retention
+keeps them; beyond that the span is widened to whole hours.
 
-HOUR_S: Final = 3_600
-HOUR: Final = f"started_ns / {HOUR_S * 1_000_000_000}"
-"""Expression for :func:`grouped`: the UTC hour a row belongs to, in hours since the epoch."""
+::
 
-_SUMS: Final = """
-    count(*),
-    coalesce(sum(status = 0 OR status >= 400 OR error <> ''), 0),
-    coalesce(sum(partial), 0),
-    coalesce(sum(NOT priced), 0),
-    coalesce(sum(cache = 'hit'), 0),
-    coalesce(sum(cache = 'miss'), 0),
-    coalesce(sum(cost_nano), 0),
-    coalesce(sum(saved_nano), 0),
-    coalesce(sum(prompt_saved_nano), 0),
-    coalesce(sum(input_tokens), 0),
-    coalesce(sum(output_tokens), 0),
-    coalesce(sum(cache_read_tokens), 0),
-    coalesce(sum(cache_write_5m_tokens), 0),
-    coalesce(sum(cache_write_1h_tokens), 0)
+    since                                                              until
+      |··|--hours--|=============== days ===============|--hours--|···|
+      requests                                                    requests
+
+To the hours and days come the requests that are not rolled up yet.
 """
 
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """One row of ``_SUMS``, in its order."""
+from cco.ledger.rollups import ALL, DIMENSIONS, FIGURES, HOUR_NS, HOURS_A_DAY
+
+HOUR_S: Final = HOUR_NS // 1_000_000_000
+
+HOUR: Final = "hour"
+"""For `grouped`: by the UTC hour that a request belongs to, in hours since the epoch."""
+
+PROJECT: Final = "project"
+
+_END: Final = 2**40 * HOURS_A_DAY
+"""An hour that no request reaches."""
+
+_NEVER_NS: Final = 2**63 - 1
+
+_NOT_ROLLED_UP: Final = "id > (SELECT id FROM rolled_up)"
+
+_OF_REQUESTS: Final = ", ".join(f"coalesce(sum({source}), 0)" for source in FIGURES.values())
+_OF_ROLLUPS: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in FIGURES)
+_COLUMNS: Final = {**DIMENSIONS, HOUR: f"started_ns / {HOUR_NS}", PROJECT: "project"}
+
+
+class Sums(NamedTuple):
+    """One set of sums, in the order of `rollups.FIGURES`."""
 
     requests: int = 0
     errors: int = 0
@@ -46,13 +58,15 @@ class Sums:
     cache_write_5m: int = 0
     cache_write_1h: int = 0
 
-    def __add__(self, other: Self) -> Self:
-        return type(self)(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+    def plus(self, other: "Sums") -> "Sums":
+        """Return both together."""
+        both: Sums = Sums(*(one + more for one, more in zip(self, other, strict=True)))
+        return both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Which rows are meant; None = no bound."""
+    """Which requests are meant; None = no bound."""
 
     project: str | None = None
     client_session: str | None = None
@@ -60,7 +74,7 @@ class Scope:
     until_ns: int | None = None
 
     def where(self) -> tuple[str, list[str | int]]:
-        """Return the condition and its values; the time is half open."""
+        """Return the condition on requests and its values; the time is half open."""
         bounds: dict[str, str | int | None] = {
             "project = ?": self.project,
             "client_session = ?": self.client_session,
@@ -72,18 +86,90 @@ class Scope:
 
 
 def total(connection: sqlite3.Connection, scope: Scope) -> Sums:
-    """Return the sums over all rows in scope."""
-    condition, values = scope.where()
-    row = connection.execute(f"SELECT {_SUMS} FROM requests WHERE {condition}", values).fetchone()
-    return Sums(*row)
+    """Return the sums over all requests in scope."""
+    return dict(grouped(connection, scope, "total")).get("", Sums())
 
 
 def grouped(connection: sqlite3.Connection, scope: Scope, key: str) -> list[tuple[Any, Sums]]:
-    """Return sums by a column or expression of ours, the dearest first."""
+    """Return sums by model, agent, session, project or `HOUR`, the dearest first."""
+    found: dict[Any, Sums] = {}
+    for name, sums in _parts(connection, scope, key):
+        found[name] = found[name].plus(sums) if name in found else sums
+    return sorted(
+        ((name, sums) for name, sums in found.items() if sums.requests),
+        key=lambda item: (-item[1].cost_nano, -item[1].requests, item[0]),
+    )
+
+
+def _parts(connection: sqlite3.Connection, scope: Scope, key: str) -> Iterator[tuple[Any, Sums]]:
+    if scope.client_session is not None:  # one session's requests are few
+        yield from _of_requests(connection, scope, key)
+        return
+    oldest_ns = _oldest_ns(connection)
+    since_ns, until_ns = scope.since_ns, scope.until_ns
+    first = 0 if since_ns is None else -(-since_ns // HOUR_NS)
+    last = _END if until_ns is None else until_ns // HOUR_NS
+    if since_ns is not None and since_ns % HOUR_NS:
+        if (first - 1) * HOUR_NS < oldest_ns:
+            first -= 1
+        else:
+            end_ns = min(first * HOUR_NS, until_ns or first * HOUR_NS)
+            yield from _of_requests(connection, replace(scope, until_ns=end_ns), key)
+    if until_ns is not None and until_ns % HOUR_NS and last >= first:
+        if last * HOUR_NS < oldest_ns:
+            last += 1
+        else:
+            yield from _of_requests(connection, replace(scope, since_ns=last * HOUR_NS), key)
+    for period, low, high in _periods(first, last, in_hours=key == HOUR):
+        yield from _of_rollups(connection, scope, key, period=period, low=low, high=high)
+    if first < last:
+        whole = replace(scope, since_ns=first * HOUR_NS, until_ns=min(last * HOUR_NS, _NEVER_NS))
+        yield from _of_requests(connection, whole, key, among=_NOT_ROLLED_UP)
+
+
+def _periods(first: int, last: int, *, in_hours: bool) -> Iterator[tuple[str, int, int]]:
+    """Cut the hours from `first` up to `last` into whole days and what sticks out of them."""
+    first_day, last_day = -(-first // HOURS_A_DAY), last // HOURS_A_DAY
+    if in_hours or first_day >= last_day:
+        yield "hour", first, last
+        return
+    yield "hour", first, first_day * HOURS_A_DAY
+    yield "day", first_day, last_day
+    yield "hour", last_day * HOURS_A_DAY, last
+
+
+def _of_rollups(
+    connection: sqlite3.Connection, scope: Scope, key: str, *, period: str, low: int, high: int
+) -> Iterator[tuple[Any, Sums]]:
+    if low >= high:
+        return
+    project = ALL if scope.project is None else scope.project
+    dimension, column = ("total", "slot") if key == HOUR else (key, "key")
+    if key == PROJECT and scope.project is not None:
+        dimension, column = "total", "project"
+    rows = connection.execute(
+        f"SELECT {column}, {_OF_ROLLUPS} FROM rollups WHERE project = ? AND dimension = ?"
+        " AND period = ? AND slot >= ? AND slot < ? GROUP BY 1",
+        (project, dimension, period, low, high),
+    )
+    for name, *sums in rows:
+        yield name, Sums(*sums)
+
+
+def _of_requests(
+    connection: sqlite3.Connection, scope: Scope, key: str, *, among: str = "TRUE"
+) -> Iterator[tuple[Any, Sums]]:
     condition, values = scope.where()
     rows = connection.execute(
-        f"SELECT {key}, {_SUMS} FROM requests WHERE {condition} GROUP BY 1"
-        " ORDER BY sum(cost_nano) DESC, count(*) DESC, 1",
+        f"SELECT {_COLUMNS[key]}, {_OF_REQUESTS} FROM requests"
+        f" WHERE {among} AND {condition} GROUP BY 1",
         values,
     )
-    return [(found, Sums(*sums)) for found, *sums in rows]
+    for name, *sums in rows:
+        yield name, Sums(*sums)
+
+
+def _oldest_ns(connection: sqlite3.Connection) -> int:
+    """Return when the oldest request began that retention has left; before it only sums are."""
+    [oldest] = connection.execute("SELECT min(started_ns) FROM requests").fetchone()
+    return int(oldest) if oldest is not None else _NEVER_NS

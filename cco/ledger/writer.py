@@ -15,7 +15,7 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import islice
@@ -33,6 +33,12 @@ PENDING_MAX: Final = 10_000
 _BATCH_MAX: Final = 1_000
 _RETRY_S: Final = 1.0
 
+_IDLE_S: Final = 0.2
+"""Without a write for so long, the moment is idle."""
+
+_UPKEEP_EVERY: Final = 2_000
+"""Writes after which upkeep waits for no idle moment."""
+
 _PASSING: Final = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR}
 )
@@ -48,6 +54,8 @@ _REFUSALS: Final = (
     ValueError,
 )
 """A statement that fails with one of these would always fail: it alone is given up."""
+
+Upkeep: TypeAlias = Callable[[sqlite3.Connection], bool]
 
 SqlValue: TypeAlias = str | int | float | None
 
@@ -73,13 +81,19 @@ class _Write(NamedTuple):
 class Writer:
     """Owns the write connection and its thread.
 
+    Args:
+        path: of the database.
+        upkeep: called in idle moments after writing; says whether there is more to do.
+
     Raises:
         StoreError: the database is newer than this CCO, or not ours. Every other obstacle only
             delays the writing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, upkeep: Upkeep) -> None:
         self._path = path
+        self._upkeep = upkeep
+        self._since_upkeep = 1  # a database may come with work left over
         self._changed = threading.Condition()
         self._pending: deque[_Write] = deque()
         self._problem: str | None = None
@@ -139,11 +153,12 @@ class Writer:
                 self._suspect = False
                 self._drop_connection()
             try:
-                refused = _commit(self._connection or self._open(), batch)
+                connection = self._connection or self._open()
+                self._settle(batch, _commit(connection, batch))
+                if not batch or self._since_upkeep > _UPKEEP_EVERY:
+                    self._since_upkeep = 1 if self._upkeep(connection) else 0
             except (sqlite3.Error, OSError, StoreError) as error:
                 self._fail(error)
-            else:
-                self._settle(batch, refused)
         self._drop_connection()
         left = [write.done for write in self._pending]
         self._pending.clear()
@@ -157,7 +172,10 @@ class Writer:
             elif self._problem:
                 return None
             else:
-                self._changed.wait_for(lambda: self._pending or self._closing or self._suspect)
+                idle_s = _IDLE_S if self._since_upkeep else None
+                self._changed.wait_for(
+                    lambda: self._pending or self._closing or self._suspect, idle_s
+                )
                 if not self._pending and self._closing:
                     return None
             return list(islice(self._pending, _BATCH_MAX))
@@ -175,6 +193,7 @@ class Writer:
 
     def _settle(self, batch: Sequence[_Write], refused: Mapping[int, Exception]) -> None:
         with self._changed:
+            self._since_upkeep += len(batch)
             for _ in batch:
                 self._pending.popleft()
             recovered, self._problem = self._problem, None
@@ -211,6 +230,8 @@ class Writer:
 def _commit(connection: sqlite3.Connection, batch: Sequence[_Write]) -> dict[int, Exception]:
     """Write a batch in one transaction; return what can never be written, by its index."""
     refused: dict[int, Exception] = {}
+    if not batch:
+        return refused
     connection.execute("BEGIN IMMEDIATE")
     try:
         for index, write in enumerate(batch):

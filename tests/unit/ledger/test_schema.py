@@ -11,7 +11,7 @@ import pytest
 from cco.errors import StoreError
 from cco.ledger import schema
 
-TABLES = ("requests", "sessions", "agent_runs")
+TABLES = ("requests", "sessions", "agent_runs", "rollups", "rolled_up")
 
 
 @pytest.fixture

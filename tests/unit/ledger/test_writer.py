@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def writer(path: Path) -> Iterator[Writer]:
-    opened = Writer(path)
+    opened = Writer(path, upkeep=lambda _connection: False)
     yield opened
     opened.close()
 
@@ -61,7 +61,7 @@ def test_submissions_of_many_threads_are_all_written(path: Path, writer: Writer)
 
 def test_order_is_kept_over_several_batches(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH_MAX", 7)
-    writer = Writer(path)
+    writer = Writer(path, upkeep=lambda _connection: False)
     futures = [writer.submit(INSERT, [str(n), n]) for n in range(100)]
     writer.close()
 
@@ -104,7 +104,7 @@ def test_full_buffer_refuses_the_newest_and_counts_them(
     monkeypatch.setattr(module, "PENDING_MAX", 5)
     monkeypatch.setattr(module, "_RETRY_S", 0.01)
     path.mkdir()  # in the place of the file: no database can be opened
-    writer = Writer(path)
+    writer = Writer(path, upkeep=lambda _connection: False)
     futures = [writer.submit(INSERT, [str(n), n]) for n in range(8)]
 
     assert [future.done() for future in futures] == [False] * 5 + [True] * 3
@@ -125,7 +125,7 @@ def test_close_writes_what_waits_once_the_obstacle_is_gone(
 ) -> None:
     expect_log(OBSTACLE)
     path.mkdir()
-    writer = Writer(path)
+    writer = Writer(path, upkeep=lambda _connection: False)
     future = writer.submit(INSERT, ["a", 1])
     path.rmdir()
     writer.close()
@@ -140,7 +140,7 @@ def test_close_gives_up_what_cannot_be_written_and_says_so(
     expect_log(OBSTACLE)
     expect_log("closed before it could be written; 3 lost")
     path.mkdir()
-    writer = Writer(path)
+    writer = Writer(path, upkeep=lambda _connection: False)
     futures = [writer.submit(INSERT, [str(n), n]) for n in range(3)]
     writer.close()
 
