@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine that tests of this folder share, and what a failed one shows of it."""
+
+import shlex
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests import capabilities
+from tests.machine.machine import Machine, booted
+
+_CURSOR = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def machine() -> Iterator[Machine]:
+    """Boot Debian 12; one machine for all tests, which therefore undo what they do."""
+    capabilities.require("machine")
+    with booted("bookworm") as machine:
+        yield machine
+
+
+@pytest.fixture(autouse=True)
+def remember_journal(request: pytest.FixtureRequest, machine: Machine) -> None:
+    """Note where the journal ends before the test."""
+    request.node.stash[_CURSOR] = machine.cursor()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the machine's journal of the test to a failure; with --sit, wait with the machine up."""
+    report = yield
+    machine = getattr(item, "funcargs", {}).get("machine")
+    if not report.failed or not isinstance(machine, Machine):
+        return report
+    entries = machine.journal(since=item.stash.get(_CURSOR, None))
+    lines = [f"{entry.get('SYSLOG_IDENTIFIER')}: {entry.get('MESSAGE')}" for entry in entries]
+    report.sections.append(("journal of the machine", "\n".join(lines)))
+    if item.config.getoption("--sit"):
+        _sit(item, machine, report)
+    return report
+
+
+def _sit(item: pytest.Item, machine: Machine, report: pytest.TestReport) -> None:
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    capture.suspend_global_capture(in_=True)
+    print(f"\n{report.longreprtext}\n\n{item.nodeid} failed; in another terminal, as root:")
+    print(f"  {shlex.join(machine.shell_command())}")
+    input("Enter ends the machine's rest: ")
+    capture.resume_global_capture()
