@@ -109,7 +109,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX sessions_alive ON sessions (created_ns) WHERE ended_ns IS NULL",
         _AGENT_RUNS,
     ),
-    rollups.MIGRATION,
+    (
+        *rollups.MIGRATION,
+        # For the budget of a launch.
+        "CREATE INDEX requests_by_session ON requests (session_id) WHERE session_id <> ''",
+    ),
 )
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -71,6 +71,8 @@ class Scope:
 
     project: str | None = None
     client_session: str | None = None
+    session: str | None = None
+    """Launch of cco."""
     since_ns: int | None = None
     until_ns: int | None = None
 
@@ -79,6 +81,7 @@ class Scope:
         bounds: dict[str, str | int | None] = {
             "project = ?": self.project,
             "client_session = ?": self.client_session,
+            "session_id = ?": self.session,
             "started_ns >= ?": self.since_ns,
             "started_ns < ?": self.until_ns,
         }
@@ -104,7 +107,7 @@ def grouped(connection: sqlite3.Connection, scope: Scope, key: str) -> list[tupl
 
 
 def _parts(connection: sqlite3.Connection, scope: Scope, key: str) -> Iterator[tuple[Any, Sums]]:
-    if scope.client_session is not None:  # one session's requests are few
+    if scope.client_session is not None or scope.session is not None:  # their requests are few
         yield from _of_requests(connection, scope, key)
         return
     oldest_ns = _oldest_ns(connection)
