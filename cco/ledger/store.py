@@ -20,6 +20,7 @@ from typing import Final, Self
 from cco.errors import StoreError
 from cco.ledger import rollups
 from cco.ledger.database import is_damage, open_reader
+from cco.ledger.retention import Retention
 from cco.ledger.rows import AgentRun, RequestRow, SessionRow
 from cco.ledger.writer import Health, SqlValue, Writer
 
@@ -78,8 +79,10 @@ class Store:
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, retention: Retention | None = None) -> Self:
         """Open or create the database at ``path`` and start its writer.
+
+        Without a retention everything is kept.
 
         Where it can't be had at present (full disk, read-only directory), rows wait in memory
         and :meth:`health` says so.
@@ -87,7 +90,12 @@ class Store:
         Raises:
             StoreError: it is of a newer CCO, or of another program.
         """
-        return cls(path, Writer(path, upkeep=rollups.catch_up))
+
+        def upkeep(connection: sqlite3.Connection) -> bool:
+            has_more = rollups.catch_up(connection)
+            return has_more or (retention is not None and retention(connection))
+
+        return cls(path, Writer(path, upkeep=upkeep))
 
     def __enter__(self) -> Self:
         """Return the store itself."""

@@ -210,6 +210,9 @@ class Writer:
         """Keep the batch where it is, at the head of the queue, and say why, once."""
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PASSING:
             self._drop_connection()
+        elif self._connection is not None and self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
         with self._changed:
             news, self._problem = self._problem != str(error), str(error)
         if news:
