@@ -28,7 +28,7 @@ def blueprint(services: Services) -> Blueprint:
     def report() -> ResponseReturnValue:
         told = given.payload()
         figures = {
-            name: float(told[name])
+            name: told[name]
             for name in ("pssBytes", "rssBytes", "cpuPercent")
             if isinstance(told.get(name), int | float)
         }
