@@ -4,7 +4,7 @@
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,8 @@ class Manager:
 
     scope: str
     """``--user`` or ``--system``."""
+    environ: Mapping[str, str] = field(repr=False)
+    """Environment in which `systemctl` finds this manager."""
 
     def run(self, verb: str, *args: str, check: bool = True) -> str:
         """Run one `systemctl` command and return what it prints.
@@ -30,12 +32,19 @@ class Manager:
             Unavailable: it failed, with its own words.
         """
         command = ["systemctl", self.scope, "--no-pager", verb, *args]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                command, env=dict(self.environ), capture_output=True, text=True, check=False
+            )
+        except OSError as exc:
+            raise Unavailable(
+                "systemd-failed", f"systemctl cannot be run ({exc.strerror})"
+            ) from exc
         if check and done.returncode != 0:
-            told = done.stderr.strip().splitlines()
+            told = done.stderr.strip().splitlines() or [str(done.returncode)]
             raise Unavailable(
                 "systemd-failed",
-                f"'{' '.join(command)}' failed: {told[0] if told else done.returncode}",
+                f"'{' '.join(command)}' failed: {told[0].rstrip('.')}",
                 hint=f"See: systemctl {self.scope} status {args[0] if args else SERVICE}",
             )
         return done.stdout
@@ -50,27 +59,45 @@ class Manager:
                 found[pairs["Id"]] = pairs.get("ActiveState", "unknown")
         return found
 
+    def trouble(self, unit: str) -> str:
+        """Return why a service that gave up by itself says that it did, else an empty text."""
+        wanted = "--property=Result,StatusText"
+        lines = self.run("show", wanted, unit, check=False).splitlines()
+        told = dict(line.split("=", 1) for line in lines if "=" in line)
+        if told.get("Result") != "exit-code":
+            return ""
+        return told.get("StatusText") or f"{unit} fails"
+
     def journal_command(self, *args: str) -> list[str]:
         """Return the command that shows the log of our units."""
         wanted = [word for unit in (SERVICE, MOUNT) for word in (f"{self.scope}-unit", unit)]
         if self.scope == "--system":
             wanted = [word for unit in (SERVICE, MOUNT) for word in ("--unit", unit)]
-        return ["journalctl", *wanted, *args]
+        return ["journalctl", "--quiet", *wanted, *args]
 
 
-def find(environ: Mapping[str, str], *, uid: int) -> Manager | None:
+def find(environ: Mapping[str, str], *, uid: int, run: Path = Path("/run")) -> Manager | None:
     """Return the manager that has our units for `uid`, or None where CCO must do it itself.
 
     A daemon with a runtime directory of its own (``CCO_RUNTIME_DIR``) is no unit.
+
+    Args:
+        environ: of the caller.
+        uid: of the user.
+        run: where systemd has its sockets.
     """
-    if environ.get("CCO_RUNTIME_DIR") or not Path("/run/systemd/system").is_dir():
+    if environ.get("CCO_RUNTIME_DIR") or not (run / "systemd/system").is_dir():
         return None
     if uid == 0:
-        manager = Manager("--system")
+        manager = Manager("--system", environ)
     else:
-        runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
+        # A login by `su` has no XDG_RUNTIME_DIR, and the same manager.
+        runtime = environ.get("XDG_RUNTIME_DIR") or f"{run}/user/{uid}"
         if not os.access(f"{runtime}/systemd/private", os.F_OK):
             return None
-        manager = Manager("--user")
-    told = manager.run("show", "--property=LoadState", "--value", SERVICE, check=False)
+        manager = Manager("--user", {**environ, "XDG_RUNTIME_DIR": runtime})
+    try:
+        told = manager.run("show", "--property=LoadState", "--value", SERVICE, check=False)
+    except Unavailable:
+        return None
     return manager if told.strip() == "loaded" else None
