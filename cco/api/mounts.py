@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -40,6 +40,8 @@ class MountLine:
         self._line = b""
         self._wakers: dict[int, MountReport] = {}
         self._stopping = False
+        self.trouble = ""
+        """Why the last mount that failed did; empty once one serves."""
 
     @property
     def report(self) -> MountReport | None:
@@ -65,13 +67,16 @@ class MountLine:
     def note(self, pid: int, *, is_serving: bool, message: str, figures: dict[str, float]) -> None:
         """Take in what the mount of this pid says of itself."""
         with self._lock:
+            self.trouble = "" if is_serving else message
             for waker, report in self._wakers.items():
                 if report.pid == pid:
                     self._wakers[waker] = replace(
                         report, is_serving=is_serving, message=message, figures=figures
                     )
 
-    def watch(self, connection: socket.socket, *, pid: int, path: str) -> Iterator[bytes]:
+    def watch(
+        self, connection: socket.socket, *, pid: int, path: str
+    ) -> Generator[bytes, None, None]:
         """Yield the lines for one mount until it goes away or the daemon stops."""
         waker = os.eventfd(1, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         report = MountReport(pid, path, is_serving=False, message="starting", figures={})

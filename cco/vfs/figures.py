@@ -5,7 +5,7 @@ Nobody else may read the memory map of the daemon, so every process of CCO tells
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,24 +23,20 @@ def parse_rollup(text: str) -> dict[str, int]:
 
 
 class Meter:
-    """Measures this process; each reading covers the time since the one before.
+    """Measures this process; each reading covers the time since the one before."""
 
-    Args:
-        clock: returns seconds that never go back.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._clock_s, self._processor_s = clock(), time.process_time()
+    def __init__(self) -> None:
+        self._clock_s, self._used_s = time.monotonic(), time.process_time()
 
     def read(self) -> Mapping[str, object]:
         """Return the figures as the daemon wants them in a report."""
-        clock_s, processor_s = self._clock(), time.process_time()
-        elapsed_s, used_s = clock_s - self._clock_s, processor_s - self._processor_s
-        self._clock_s, self._processor_s = clock_s, processor_s
+        clock_s, used_s = time.monotonic(), time.process_time()
+        elapsed_s = max(clock_s - self._clock_s, 1e-6)
+        percent = 100 * (used_s - self._used_s) / elapsed_s
+        self._clock_s, self._used_s = clock_s, used_s
         sizes = parse_rollup(ROLLUP.read_text())
         return {
             "pssBytes": sizes["Pss"],
             "rssBytes": sizes["Rss"],
-            "cpuPercent": round(100 * used_s / elapsed_s, 3) if elapsed_s > 0 else 0.0,
+            "cpuPercent": round(percent, 3),
         }

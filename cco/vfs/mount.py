@@ -9,6 +9,7 @@ worker and nobody else. Content is in memory as long as somebody has it open, on
 """
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,8 +78,6 @@ class Files(llfuse.Operations):  # type: ignore[misc]  # llfuse has no types
         self._held: dict[int, _Held] = {}
         self._listings: dict[int, list[tuple[str, Node]]] = {}
 
-    # Looking
-
     def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> Any:
         """Return the attributes of a name; of a dynamic file, as this caller sees it."""
         if len(name) > MAX_NAME:
@@ -128,8 +127,6 @@ class Files(llfuse.Operations):  # type: ignore[misc]  # llfuse has no types
         stats.f_namemax = MAX_NAME
         return stats
 
-    # Reading
-
     def open(self, inode: int, flags: int, ctx: Any) -> int:
         """Open a file for reading, once the daemon has agreed and its content is here."""
         if flags & (os.O_ACCMODE | os.O_TRUNC):
@@ -158,15 +155,13 @@ class Files(llfuse.Operations):  # type: ignore[misc]  # llfuse has no types
         if held.opens == 0:
             del self._held[inode]
 
-    # Writing; the kernel refuses most of it before us, for the mount is read-only
+    # The kernel refuses most of this before us, because the mount is read-only.
 
     def _refuse(self, *_args: Any) -> NoReturn:
         raise llfuse.FUSEError(errno.EROFS)
 
     create = mkdir = mknod = symlink = link = rename = unlink = rmdir = _refuse
     setattr = write = setxattr = removexattr = _refuse
-
-    # What the above share
 
     def _node(self, inode: int) -> Node:
         self._inodes.adopt(self._source.snapshot())
@@ -242,15 +237,21 @@ def attach(files: Files, path: Path) -> None:
         raise Unavailable(
             "mount-failed",
             f"FUSE cannot mount on {path}",
-            hint="Look for the cause with: cco doctor",
+            hint="See: cco daemon logs",
         ) from exc
+    _keep_from_children()
 
 
-def serve() -> bool:
-    """Answer the kernel until a signal comes (True) or the mount is taken away (False)."""
-    return llfuse.main(workers=WORKERS) is not None
+def _keep_from_children() -> None:
+    """Close our end of the mount in processes to come, for the mount lives while any has it."""
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            if entry.readlink() == Path("/dev/fuse"):
+                fcntl.fcntl(int(entry.name), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        except FileNotFoundError:
+            continue  # the descriptor that listed the directory
 
 
-def detach() -> None:
-    """Unmount, lazily if somebody still uses the mount."""
-    llfuse.close(unmount=True)
+def serve() -> None:
+    """Answer the kernel until the mount is taken away; the caller minds the signals."""
+    llfuse.main(workers=WORKERS, handle_signals=False)

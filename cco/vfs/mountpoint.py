@@ -13,8 +13,7 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from cco.errors import Unavailable
 
@@ -60,23 +59,12 @@ def fusermounts(search_path: str) -> list[Path]:
 
 
 class MountPoint:
-    """A directory that this process alone may mount on; a context that releases it at the end."""
+    """A directory that this process alone may mount on, until it is released."""
 
     def __init__(self, path: Path, *, lock: int, fusermount: Path) -> None:
         self.path = path
         self._lock = lock
         self._fusermount = fusermount
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def release(self) -> None:
         """Unmount what is left of our mount and remove the directory; the second time, nothing."""
@@ -85,12 +73,11 @@ class MountPoint:
         mount = find_mount(self.path)
         if mount is not None and mount.kind == KIND:
             _unmount(self.path, self._fusermount)
+            log.info("unmounted from %s", self.path)
         try:
             self.path.rmdir()
-        except FileNotFoundError:
-            pass
-        except OSError as exc:
-            log.warning("%s cannot be removed: %s", self.path, exc.strerror)
+        except OSError as exc:  # as where root has made it for us
+            log.debug("%s stays: %s", self.path, exc.strerror)
         os.close(self._lock)
         self._lock = -1
 
@@ -111,9 +98,16 @@ def prepare(path: Path, *, uid: int, programs: Sequence[Path], device: Path = DE
     fusermount = _find_fusermount(programs)
     path = Path(os.path.realpath(path.parent)) / path.name
     _clear(path, fusermount)
-    _make(path)
-    _check_directory(path, uid=uid)
-    return MountPoint(path, lock=_lock(path), fusermount=fusermount)
+    try:
+        _make(path)
+        _check_directory(path, uid=uid)
+        return MountPoint(path, lock=_lock(path), fusermount=fusermount)
+    except OSError as exc:
+        raise Unavailable(
+            "mount-denied",
+            f"{path} cannot be made fit for mounting ({exc.strerror})",
+            hint=f"Make {path.parent} writable for you, or choose another place: vfs.mount",
+        ) from exc
 
 
 def _check_device(device: Path) -> None:
@@ -167,7 +161,7 @@ def _clear(path: Path, fusermount: Path) -> None:
 
 def _is_alive(path: Path) -> bool:
     try:
-        path.stat()
+        os.statvfs(path)  # which the kernel never answers from memory, as it does stat(2)
     except OSError as exc:
         return exc.errno not in _DEAD
     return True
@@ -183,12 +177,6 @@ def _make(path: Path) -> None:
             "mount-parent-missing",
             f"the directory {path.parent} is missing, so {path} cannot be made",
             hint="Log in through a session manager, or choose another place: vfs.mount",
-        ) from exc
-    except OSError as exc:
-        raise Unavailable(
-            "mount-denied",
-            f"{path} cannot be made ({exc.strerror})",
-            hint=f"Make {path.parent} writable for you, or choose another place: vfs.mount",
         ) from exc
 
 

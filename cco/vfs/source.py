@@ -8,9 +8,11 @@ Everything else may be called from any thread.
 
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -29,8 +31,35 @@ FIRST_DELAY_S: Final = 0.05
 LAST_DELAY_S: Final = 1.0
 """Between the end of a stream and the next try; doubles from the first to the last."""
 
+WATCH_TIMEOUT_S: Final = 100.0
+"""Longest silence on the stream; the daemon sends an empty line every 30 s if nothing happens."""
+
 FETCH_TIMEOUT_S: Final = 5.0
 """Longest silence of the daemon that a reader of the mount bears."""
+
+
+def mount_setting(socket: Path, *, patience_s: float) -> str:
+    """Return the mount point that the settings name, empty for the usual one.
+
+    The daemon reads the settings; this process would pay a megabyte for it.
+
+    Raises:
+        CcoError: the daemon does not answer in time.
+    """
+    client = Client(socket, timeout_s=FETCH_TIMEOUT_S)
+    for _ in range(int(patience_s / LAST_DELAY_S)):
+        try:
+            return str(client.call("GET", "/api/vfs/settings")["mount"])
+        except Unavailable:
+            time.sleep(LAST_DELAY_S)
+    return str(client.call("GET", "/api/vfs/settings")["mount"])
+
+
+def tell_failure(socket: Path, failure: CcoError) -> None:
+    """Let the daemon know why there is no mount, so that it can say so; it may be away itself."""
+    report = {"pid": os.getpid(), "path": "", "status": "error", "message": failure.message}
+    with suppress(CcoError):
+        Client(socket, timeout_s=1.0).call("POST", "/api/vfs/report", report)
 
 
 class Content(NamedTuple):
@@ -50,7 +79,7 @@ class Source:
 
     def __init__(self, socket: Path, *, identity: Mapping[str, object]) -> None:
         self._identity = identity
-        self._watcher = Client(socket, timeout_s=None)
+        self._watcher = Client(socket, timeout_s=WATCH_TIMEOUT_S)
         self._client = Client(socket, timeout_s=FETCH_TIMEOUT_S)
         self._snapshot: Snapshot | None = None
         self._failure: CcoError | None = None
@@ -102,7 +131,10 @@ class Source:
         reply = self._client.request("GET", f"/api/vfs/file?path={quote(path)}", headers=headers)
         if reply.status != 200:
             raise error_from(reply)
-        return Content(reply.body, reply.headers.get("x-cco-digest", ""))
+        digest = reply.headers.get("x-cco-digest")
+        if not digest:
+            raise Unavailable("daemon-garbled", f"the daemon sent {path} without its digest")
+        return Content(reply.body, digest)
 
     def report(self, figures: Mapping[str, object]) -> None:
         """Tell the daemon how this mount is.

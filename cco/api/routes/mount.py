@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/vfs/…``: what the mount asks and says; on the Unix socket only."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from cco.api import given
@@ -39,6 +39,10 @@ def blueprint(services: Services) -> Blueprint:
             figures=figures,
         )
         return "", 204
+
+    @routes.get("/settings")
+    def settings() -> ResponseReturnValue:
+        return jsonify({"mount": services.settings.vfs.mount})
 
     @routes.get("/file")
     def file() -> ResponseReturnValue:

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import itertools
-
 from cco.vfs.figures import Meter, parse_rollup
 
 
@@ -15,12 +13,7 @@ def test_parse_rollup() -> None:
 
 
 def test_meter_reads_this_process() -> None:
-    seconds = itertools.count(step=10)
-    read = Meter(lambda: next(seconds)).read()
+    read = Meter().read()
     assert set(read) == {"pssBytes", "rssBytes", "cpuPercent"}
     assert 0 < int(str(read["pssBytes"])) <= int(str(read["rssBytes"]))
-    assert 0 <= float(str(read["cpuPercent"])) < 100
-
-
-def test_no_time_is_no_load() -> None:
-    assert Meter(lambda: 1.0).read()["cpuPercent"] == 0.0
+    assert float(str(read["cpuPercent"])) >= 0

@@ -110,9 +110,7 @@ def refused(number: int) -> Any:
 
 
 EVERY_ERROR = [
-    kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, CcoError)
+    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, CcoError)
 ]
 
 
@@ -328,9 +326,7 @@ def test_dynamic_file_has_size_and_inode_of_what_the_caller_gets() -> None:
     ("error", "number"),
     [(Denied("no-session", "no"), errno.EACCES), (Unavailable("away", "no"), errno.EIO)],
 )
-def test_dynamic_file_that_is_not_for_the_caller_can_be_seen(
-    error: CcoError, number: int
-) -> None:
+def test_dynamic_file_that_is_not_for_the_caller_can_be_seen(error: CcoError, number: int) -> None:
     source = FakeSource(d=error)
     source.dynamic = source.session = {"d"}
     source.publish()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,18 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
+@contextmanager
+def prepared(path: Path, device: Path, program: Path) -> Iterator[MountPoint]:
+    point = prepare(path, uid=os.getuid(), programs=[program], device=device)
+    try:
+        yield point
+    finally:
+        point.release()
+
+
 @pytest.fixture
 def point(tmp_path: Path, device: Path, program: Path) -> Iterator[MountPoint]:
-    with prepare(
-        tmp_path / "cco", uid=os.getuid(), programs=[program], device=device
-    ) as found:
+    with prepared(tmp_path / "cco", device, program) as found:
         yield found
 
 
@@ -97,10 +105,16 @@ def test_release_of_what_is_gone_is_quiet(point: MountPoint) -> None:
     point.release()
 
 
+def test_release_leaves_what_others_put_there(point: MountPoint) -> None:
+    (point.path / "theirs").touch()
+    point.release()
+    assert (point.path / "theirs").exists()
+
+
 def test_empty_directory_of_ours_is_taken(tmp_path: Path, device: Path, program: Path) -> None:
     path = tmp_path / "cco"
     path.mkdir(mode=0o755)
-    with prepare(path, uid=os.getuid(), programs=[program], device=device) as point:
+    with prepared(path, device, program) as point:
         assert path.stat().st_mode & 0o7777 == 0o700
         assert point.path == path
     assert not path.exists()
@@ -110,7 +124,7 @@ def test_link_in_the_way_there_is_followed(tmp_path: Path, device: Path, program
     (tmp_path / "run").mkdir()
     (tmp_path / "var").symlink_to("run")
     path = tmp_path / "var" / "cco"
-    with prepare(path, uid=os.getuid(), programs=[program], device=device) as point:
+    with prepared(path, device, program) as point:
         assert point.path == tmp_path / "run" / "cco"  # as mountinfo will call it
 
 
@@ -151,9 +165,7 @@ def test_what_cannot_be_mounted_on_is_left_alone(
     assert path.lstat().st_ino == before.st_ino
 
 
-def test_directory_of_another_user_is_refused(
-    tmp_path: Path, device: Path, program: Path
-) -> None:
+def test_directory_of_another_user_is_refused(tmp_path: Path, device: Path, program: Path) -> None:
     path = tmp_path / "cco"
     path.mkdir()
     found = refusal(path, device, program, uid=os.getuid() + 1)
@@ -166,9 +178,7 @@ def test_foreign_mount_is_refused(device: Path, program: Path) -> None:
 
 
 @pytest.mark.parametrize("parent", ["missing", "fuse"])  # no directory, no directory at all
-def test_missing_parent_is_named(
-    tmp_path: Path, device: Path, program: Path, parent: str
-) -> None:
+def test_missing_parent_is_named(tmp_path: Path, device: Path, program: Path, parent: str) -> None:
     found = refusal(tmp_path / parent / "cco", device, program)
     assert (found.code, str(tmp_path / parent) in found.message) == ("mount-parent-missing", True)
 
@@ -190,8 +200,9 @@ import os, sys
 from pathlib import Path
 from cco.errors import Unavailable
 from cco.vfs.mountpoint import prepare
+path, device = map(Path, sys.argv[1:])
 try:
-    prepare(Path(sys.argv[1]), uid=os.getuid(), programs=[Path("/bin/true")], device=Path(sys.argv[2]))
+    prepare(path, uid=os.getuid(), programs=[Path("/bin/true")], device=device)
 except Unavailable as error:
     print(error.code)
 """

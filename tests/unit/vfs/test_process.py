@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-from pathlib import Path
-
 import pytest
 
-from cco.vfs.process import main, try_reading
+from cco.vfs.process import main
 
 
 @pytest.mark.parametrize(
@@ -14,14 +12,3 @@ def test_wrong_options_are_exit_2(argv: list[str], capsys: pytest.CaptureFixture
     told = capsys.readouterr().err
     assert told.startswith("cco-vfs: ")
     assert "Usage: cco-vfs [--mount PATH]" in told
-
-
-def test_reading_what_is_there(tmp_path: Path) -> None:
-    (tmp_path / "health").write_text("OK\n")
-    (tmp_path / ".manifest").write_text("{}")
-    assert try_reading(tmp_path) == ""
-
-
-def test_reading_says_what_is_missing(tmp_path: Path) -> None:
-    assert try_reading(tmp_path) == f"{tmp_path}/health: No such file or directory"
-    assert "none: No such file" in try_reading(tmp_path / "none")
