@@ -3,19 +3,21 @@
 
 import itertools
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from cco import config
-from cco.gateway.call import Answer, Call
+from cco.gateway.call import Answer, Attribution, Call
 from cco.gateway.proxy import Gateway
 from cco.ledger.prices import Prices
 from cco.ledger.store import Store
 from tests.capabilities import ROOT
-from tests.rawserver import RawServer, Script, chunk, reply, serving
+from tests.rawserver import RawServer, Script, always, chunk, reply, serving
 
 MODEL: Final = "claude-opus-4-8"
 BODY: Final = b'{"model":"%s","max_tokens":9,"messages":[]}' % MODEL.encode()
@@ -27,6 +29,7 @@ ANSWER: Final = (
     b'"usage":{"input_tokens":10,"output_tokens":4}}' % MODEL.encode()
 )
 ANSWER_COST_NANO: Final = 10 * 5000 + 4 * 25000
+REFUSAL: Final = b'{"type":"error","error":{"type":"overloaded_error","message":"no"}}'
 SSE: Final = "Content-Type: text/event-stream"
 CHUNKED: Final = "Transfer-Encoding: chunked"
 JSON: Final = "Content-Type: application/json"
@@ -45,6 +48,17 @@ def make_call(**overrides: Any) -> Call:
         "started_ns": 1,
     }
     return Call(**{**given, **overrides})
+
+
+def make_turn(session: int, **overrides: Any) -> Call:
+    """Return a request of a client's session."""
+    attribution = Attribution(client_session=f"session-{session}")
+    return make_call(**{"agent": attribution, **overrides})
+
+
+def refusing(status: int, *fields: str) -> Script:
+    """Return a script that refuses everything with one status."""
+    return always(reply(f"{status} Refused", JSON, *fields, body=REFUSAL))
 
 
 def streamed(data: bytes) -> bytes:
@@ -67,6 +81,8 @@ class Forwarding:
     gateway: Gateway
     server: RawServer
     store: Store
+    servers: Mapping[str, RawServer] = field(default_factory=dict)
+    """All of them by the names of their upstreams, where there are several."""
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the ledger's rows in the order of recording."""
@@ -79,6 +95,10 @@ class Forwarding:
         """Return the only row."""
         (only,) = self.rows()
         return only
+
+    def asked(self) -> dict[str, int]:
+        """Return how many requests each of several servers has received."""
+        return {name: len(server.received) for name, server in self.servers.items()}
 
     def get(self, call: Call | None = None) -> tuple[Answer, bytes]:
         """Forward one request and read its answer to the end."""
@@ -114,3 +134,41 @@ def forwarding(
             yield Forwarding(gateway, server, store)
         finally:
             gateway.close()
+
+
+@contextmanager
+def spreading(
+    scripts: Mapping[str, Script],
+    directory: Path,
+    *,
+    keys: Mapping[str, str] | None = None,
+    monotonic: Callable[[], float] = time.perf_counter,
+    settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> Iterator[Forwarding]:
+    """Run several servers and a gateway in front of them.
+
+    Args:
+        scripts: what each server answers, by the name of its upstream; in the order of settings.
+        directory: where the ledger lies.
+        keys: in place of the client's own, by upstream.
+        monotonic: the gateway's clock.
+        settings: other than the default ones, by upstream.
+    """
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(serving(script)) for name, script in scripts.items()}
+        store = stack.enter_context(Store.open(directory / "ledger.db"))
+        upstreams = [
+            config.Upstream(**{"name": name, "base_url": server.url, **settings.get(name, {})})
+            for name, server in servers.items()
+        ]
+        gateway = Gateway(
+            upstreams,
+            store=store,
+            prices=Prices.load(),
+            environ={},
+            keys=keys or {},
+            monotonic=monotonic,
+            now_ns=lambda: 1_800_000_000_000_000_000,
+        )
+        stack.callback(gateway.close)
+        yield Forwarding(gateway, next(iter(servers.values())), store, servers)

@@ -74,7 +74,11 @@ class Entry:
         self.upstream_request_id = ""
         self.may_have_used = False
         """The upstream may have worked, and will want its money."""
+        self.saved_nano = 0
+        """What the answer would have cost, had another request not paid for it."""
         self.fold: UsageFold | None = None
+        self.row: RequestRow | None = None
+        """As it was written; None before that."""
         self._call = call
         self._accounts = accounts
         self._monotonic = monotonic
@@ -98,6 +102,10 @@ class Entry:
         if self._ttft_ms is None:
             self._ttft_ms = self._elapsed_ms()
         self._response_bytes += len(data)
+        return self.overhear(data)
+
+    def overhear(self, data: bytes) -> bool:
+        """Take note of bytes of the answer that nobody gets; say whether they complete it."""
         if self.fold is None:
             return False
         self.fold.feed(data)
@@ -117,7 +125,8 @@ class Entry:
             self.fold.finish()
             error = error or self.fold.error
             partial = partial or self._lacks_end(self.fold)
-        self._accounts.write(self._priced(self._row(partial=partial, error=error)))
+        self.row = self._priced(self._row(partial=partial, error=error))
+        self._accounts.write(self.row)
 
     def _row(self, *, partial: bool, error: str) -> RequestRow:
         """Return the row but for what was used."""
@@ -142,6 +151,7 @@ class Entry:
             cache=self.cache,
             stream=self.is_stream,
             partial=partial,
+            saved_nano=self.saved_nano,
             latency_ms=self._elapsed_ms(),
             ttft_ms=self._ttft_ms,
             request_bytes=len(call.body),

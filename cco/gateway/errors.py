@@ -12,6 +12,8 @@ again cannot help (a certificate, a proxy's URL), ``x-should-retry: false`` says
 
 import errno
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from cco.errors import (
@@ -29,19 +31,32 @@ from cco.gateway.headers import Fields
 RETRY_AFTER_S: Final = 1
 """The least that the client waits; its own back-off is longer from the second time on."""
 
-_STATUS: Final[tuple[tuple[type[CcoError], int, str], ...]] = (
-    (UpstreamTimeout, 504, "timeout_error"),
-    (UpstreamError, 502, "api_error"),
-    (BudgetExceeded, 402, "billing_error"),
-    (Denied, 403, "permission_error"),
-    (NotFound, 404, "not_found_error"),
-    (RequestError, 400, "invalid_request_error"),
-    (Unavailable, 503, "api_error"),
-    (CcoError, 500, "api_error"),
+STATUS: Final[Mapping[type[CcoError], int]] = MappingProxyType(
+    {
+        UpstreamTimeout: 504,
+        UpstreamError: 502,
+        BudgetExceeded: 402,
+        Denied: 403,
+        NotFound: 404,
+        RequestError: 400,
+        Unavailable: 503,
+        CcoError: 500,
+    }
 )
 """Most particular class first."""
 
-_LASTING: Final = frozenset({"upstream-tls", "upstream-proxy"})
+_TYPES: Final = {
+    400: "invalid_request_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+}
+"""The provider's types of errors; other statuses are ``api_error``."""
+
+LASTING: Final = frozenset({"upstream-tls", "upstream-proxy"})
 """Codes of what stays as it is until somebody mends it."""
 
 
@@ -60,12 +75,18 @@ class AnswerCut(ConnectionResetError):
 
 def status_of(error: CcoError) -> int:
     """Return the status that stands for an error."""
-    return _kind(error)[0]
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
 
 
-def render_body(error: CcoError, request_id: str) -> bytes:
-    """Return the JSON of an error."""
-    return json.dumps(_payload(error, request_id)).encode()
+def render_body(error: CcoError, request_id: str, *, status: int | None = None) -> bytes:
+    """Return the JSON of an error.
+
+    Args:
+        error: what happened.
+        request_id: our id of the request.
+        status: of the answer; None takes the one that stands for the error.
+    """
+    return json.dumps(_payload(error, request_id, status)).encode()
 
 
 def render_event(error: CcoError, request_id: str) -> bytes:
@@ -75,33 +96,39 @@ def render_event(error: CcoError, request_id: str) -> bytes:
     clients do not parse, so half of an event does them no harm; behind a whole event this is an
     event without data, which is none.
     """
-    payload = json.dumps(_payload(error, request_id))
+    payload = json.dumps(_payload(error, request_id, None))
     return f"\nevent: ping\n\nevent: error\ndata: {payload}\n\n".encode()
 
 
-def error_headers(error: CcoError, request_id: str, *, length: int) -> Fields:
-    """Return the header fields of an answer that is an error of ours."""
+def error_headers(
+    error: CcoError, request_id: str, *, length: int, status: int | None = None
+) -> Fields:
+    """Return the header fields of an answer that is an error of ours.
+
+    Args:
+        error: what happened.
+        request_id: our id of the request.
+        length: bytes of the body.
+        status: of the answer; None takes the one that stands for the error.
+    """
     fields = [
         ("Content-Type", "application/json"),
         ("Content-Length", str(length)),
         ("request-id", request_id),
         ("x-cco-error", error.code),
     ]
-    if error.code in _LASTING:
+    if error.code in LASTING:
         fields.append(("x-should-retry", "false"))
-    elif status_of(error) >= 500:
+    elif (status or status_of(error)) >= 500:
         fields.append(("retry-after", str(RETRY_AFTER_S)))
     return fields
 
 
-def _kind(error: CcoError) -> tuple[int, str]:
-    return next((status, name) for kind, status, name in _STATUS if isinstance(error, kind))
-
-
-def _payload(error: CcoError, request_id: str) -> dict[str, object]:
+def _payload(error: CcoError, request_id: str, status: int | None) -> dict[str, object]:
     sentence = f"{error.message}. {error.hint}" if error.hint else error.message
+    kind = _TYPES.get(status or status_of(error), "api_error")
     return {
         "type": "error",
-        "error": {"type": _kind(error)[1], "message": f"CCO: {sentence}"},
+        "error": {"type": kind, "message": f"CCO: {sentence}"},
         "request_id": request_id,
     }

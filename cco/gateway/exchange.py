@@ -130,6 +130,20 @@ class Exchange:
             raise self._failure(error) from error
         return b""
 
+    def read_ready(self) -> bytes:
+        """Return the next bytes of the body that have arrived already; empty if there are none."""
+        while not self._framing.done and not self._framing.malformed:
+            data, self._ahead = self._ahead or self._connection.receive_ready(), b""
+            if not data:
+                break
+            if piece := self._framing.feed(data):
+                return piece
+        return b""
+
+    def watch(self, client_fd: int | None) -> None:
+        """Watch another client from now on."""
+        self._connection.watch(client_fd)
+
     def release(self) -> None:
         """Let go of the connection: back to the pool after a whole answer, else closed."""
         with self._lock:
@@ -141,6 +155,13 @@ class Exchange:
             self._pool.give(self._connection, keep_s=_keep_s(self._head))
         else:
             self._connection.close()
+
+    def discard(self) -> None:
+        """Let go of an answer that nobody wants, without waiting for the rest of it."""
+        if self._ahead and not self._framing.malformed:
+            self._framing.feed(self._ahead)
+            self._ahead = b""
+        self.release()
 
     def abort(self) -> None:
         """Make `send` and `read` give up. May be called by any thread."""

@@ -8,30 +8,25 @@ never counted as free. Two shapes are read, each possibly compressed::
                    {"stop_reason"}, "usage"}, message_stop; error {"error": {"type"}}
     JSON           {"model", "stop_reason", "usage"}, or {"type": "error", "error": {"type"}}
 
-A later count stands over an earlier one, as it does for the client. ``gzip`` and ``deflate`` are
-undone; what is coded otherwise (``br``, ``zstd``) passes unread.
+A later count stands over an earlier one, as it does for the client. What is coded in a way that
+`unpack` does not know passes unread.
 """
 
 import json
 import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cco.gateway.requested import MAX_MODEL_LENGTH
 from cco.gateway.sse import Decoder, Event
+from cco.gateway.unpack import PackedError, unpacker
 from cco.ledger.usage import Usage
 
 MAX_JSON_BYTES: Final = 2**25
 """A larger JSON answer is not read; the upstream's own limit for a request is 32 MB."""
-MAX_INFLATED_BYTES: Final = 2**28
-"""Unpacked bytes after which a compressed answer is not read on."""
 
 _EVENTS: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_INFLATE_BYTES: Final = 65536
-_ANY_ZLIB: Final = 32 + zlib.MAX_WBITS
-"""Tell gzip and zlib apart by their headers."""
 
 
 class UsageFold:
@@ -54,22 +49,23 @@ class UsageFold:
         """The answer said that it is whole."""
         self.usage = Usage()
         """What was used, as far as it was told."""
-        self._inflate = _inflater(content_encoding)
-        self.is_readable = self._inflate is not None
-        """Its coding can be undone."""
+        self._unpack = unpacker(content_encoding)
+        self.is_readable = self._unpack is not None
+        """What there is of it could be read: its coding was undone."""
         self._events = Decoder() if is_event_stream(content_type) else None
         self._json: list[bytes] = []
         self._json_size = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        if self._inflate is None:
+        if self._unpack is None:
             return
         try:
-            for plain in self._inflate(data):
+            for plain in self._unpack(data):
                 self._take(plain)
-        except zlib.error:
-            self._inflate = None
+        except PackedError:
+            self._unpack = None
+            self.is_readable = False
 
     def finish(self) -> None:
         """Take note that no more bytes will come; an event stream has told everything before."""
@@ -86,7 +82,7 @@ class UsageFold:
         self._json_size += len(plain)
         if self._json_size > MAX_JSON_BYTES:
             self._json.clear()
-            self._inflate = None
+            self._unpack = None
 
     def _read_event(self, event: Event) -> None:
         # Most events are pieces of text: their names tell that they need not be parsed.
@@ -143,56 +139,3 @@ def _section(told: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _label(told: Mapping[str, Any], key: str) -> str:
     value = told.get(key)
     return value if isinstance(value, str) and _LABEL.fullmatch(value) else ""
-
-
-def _inflater(content_encoding: str) -> Callable[[bytes], Iterator[bytes]] | None:
-    """Return what undoes a content coding, None for one that cannot be undone here."""
-    coding = content_encoding.strip().lower()
-    if coding in ("", "identity"):
-        return lambda data: iter((data,))
-    if coding in ("gzip", "x-gzip", "deflate"):
-        return _Inflater().feed
-    return None
-
-
-class _Inflater:
-    """Undoes gzip (of several members too), zlib, and the bare deflate that some send instead."""
-
-    def __init__(self) -> None:
-        self._engine = zlib.decompressobj(_ANY_ZLIB)
-        self._beginning = b""
-        """What was fed while nothing had come out yet, to start over with bare deflate."""
-        self._total = 0
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` unpacks to.
-
-        Raises:
-            zlib.error: it is packed otherwise, or unpacks to too much.
-        """
-        has_more = True
-        while data or has_more:
-            plain = self._unpack(data)
-            if plain:
-                yield plain
-            self._total += len(plain)
-            if self._total > MAX_INFLATED_BYTES:
-                raise zlib.error("unpacks to too much")
-            has_more = len(plain) == _INFLATE_BYTES
-            data = self._engine.unconsumed_tail
-            if self._engine.eof:
-                data = self._engine.unused_data
-                self._engine = zlib.decompressobj(_ANY_ZLIB)
-                has_more = False
-
-    def _unpack(self, data: bytes) -> bytes:
-        if self._total:
-            return self._engine.decompress(data, _INFLATE_BYTES)
-        self._beginning += data
-        if len(self._beginning) > _INFLATE_BYTES:
-            raise zlib.error("nothing comes out")
-        try:
-            return self._engine.decompress(data, _INFLATE_BYTES)
-        except zlib.error:
-            self._engine = zlib.decompressobj(-zlib.MAX_WBITS)
-            return self._engine.decompress(self._beginning, _INFLATE_BYTES)

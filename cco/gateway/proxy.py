@@ -1,32 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gateway itself: one request in, one request out, the answer back, one row in the ledger.
 
-Nothing is retried: the client does that itself. Here and in the modules beside it there is no web
-framework; whoever serves HTTP makes a `Call`, sends the `Answer` on and closes it.
+Nothing is retried: the client does that itself. (Where several upstreams are configured, `route`
+may go on to another one before an answer begins.) Here and in the modules beside it there is no
+web framework; whoever serves HTTP makes a `Call`, sends the `Answer` on and closes it.
 
 Threading: `Gateway.forward` is called by as many threads as there are requests; the answer is
 read by the same thread or another.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final
 
 from cco import config
 from cco.errors import CcoError, RequestError, Unavailable
-from cco.gateway.call import Answer, Call, FixedBody
+from cco.gateway.balance import Bindings
+from cco.gateway.call import Answer, Call, FixedBody, SessionRef
+from cco.gateway.circuits import Circuits
 from cco.gateway.entry import Accounts, Entry
 from cco.gateway.errors import error_headers, render_body, status_of
 from cco.gateway.exchange import Exchange
 from cco.gateway.fold import UsageFold, is_event_stream
 from cco.gateway.headers import Fields, client_headers, first, index, tokens
 from cco.gateway.relay import Relay
-from cco.gateway.requested import requested_model
+from cco.gateway.route import Router
+from cco.gateway.running import Running
 from cco.gateway.transport import AbandonedError
-from cco.gateway.upstream import Upstream, Upstreams
+from cco.gateway.upstream import Upstreams
 from cco.gateway.wire import Head
 from cco.ledger.prices import Prices
 from cco.ledger.store import Store
@@ -48,7 +52,10 @@ class Gateway:
         store: where rows are recorded.
         prices: what usage costs.
         environ: where proxies are looked up.
+        keys: in place of the client's own, by the names of their upstreams.
+        bindings: which session is bound to which upstream; they outlive a reload.
         monotonic: the clock.
+        now_ns: the clock, Unix time in nanoseconds.
 
     Raises:
         RequestError: an upstream's base URL cannot be used.
@@ -61,14 +68,18 @@ class Gateway:
         store: Store,
         prices: Prices,
         environ: Mapping[str, str],
+        keys: Mapping[str, str] = MappingProxyType({}),
+        bindings: Bindings | None = None,
         monotonic: Callable[[], float] = time.perf_counter,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._upstreams = Upstreams(upstreams, environ=environ, monotonic=monotonic)
+        self._upstreams = Upstreams(upstreams, environ=environ, monotonic=monotonic, keys=keys)
         self._accounts = Accounts(store.record, prices)
         self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._running: set[Exchange] = set()
-        self._stop_error: CcoError | None = None
+        self._running = Running()
+        self._circuits = Circuits(self._upstreams.configured, monotonic=monotonic, now_ns=now_ns)
+        bindings = Bindings(monotonic) if bindings is None else bindings
+        self._router = Router(self._upstreams, self._circuits, bindings, self._running)
 
     @property
     def running(self) -> int:
@@ -83,13 +94,11 @@ class Gateway:
         entry = Entry(call, self._accounts, self._monotonic)
         entry.cache = _cache_state(call)
         try:
-            if self._stop_error is not None:
-                raise self._stop_error
+            if self._running.stop_error is not None:
+                raise self._running.stop_error
             if not call.target.startswith("/"):
                 raise RequestError("target-invalid", "The request target is not a path")
-            upstream = self._upstreams.choose(call.session.upstream if call.session else "")
-            entry.upstream = upstream.name
-            exchange, head = self._exchange(call, entry, upstream)
+            exchange, head, _ = self._router.send(call, entry)
         except AbandonedError:
             return self._abandoned(call, entry)
         except CcoError as error:
@@ -106,33 +115,22 @@ class Gateway:
 
     def stop(self) -> None:
         """End the answers under way, each with an error that the client will try again after."""
-        self._stop_error = Unavailable("daemon-stopping", "The daemon is stopping")
+        self._running.stop(Unavailable("daemon-stopping", "The daemon is stopping"))
         self.close()
-        with self._lock:
-            running = list(self._running)
-        for exchange in running:
-            exchange.abort()
 
-    def _exchange(self, call: Call, entry: Entry, upstream: Upstream) -> tuple[Exchange, Head]:
-        """Send a request and wait for the head of its answer."""
-        body = call.body
-        sent = upstream.encode_head(call.method, call.target, call.headers, length=len(body))
-        entry.attempts = 1
-        exchange = upstream.open(call.client_fd)
-        with self._lock:
-            self._running.add(exchange)
-        entry.may_have_used = entry.is_metered
-        try:
-            if self._stop_error is not None:
-                raise AbandonedError
-            exchange.send(sent, body)
-            # Here it costs nothing: the upstream is at work now.
-            entry.model = requested_model(body)
-            return exchange, exchange.read_head(call.method)
-        except BaseException:
-            exchange.release()
-            self._ended(exchange)
-            raise
+    def upstream_states(self) -> list[dict[str, object]]:
+        """Return how each configured upstream is, see `Circuits.states`."""
+        return self._circuits.states()
+
+    def has_credential(self, session: SessionRef | None = None) -> bool:
+        """Say whether requests without a credential get one here.
+
+        Args:
+            session: that they belong to; it may have brought an upstream of its own.
+        """
+        own = session.upstream if session else ""
+        among = [self._upstreams.choose(own)] if own else self._upstreams.candidates
+        return any(upstream.has_credential for upstream in among)
 
     def _answer(self, entry: Entry, exchange: Exchange, head: Head) -> Answer:
         content_type = first(head.named, "content-type")
@@ -147,21 +145,21 @@ class Gateway:
         headers += _own_fields(entry)
         if exchange.ended:  # there is no body, so the row comes before the head
             exchange.release()
-            self._ended(exchange)
+            self._running.remove(exchange)
             entry.settle()
             return Answer(head.status, head.reason, headers, FixedBody())
         body = Relay(
             exchange,
             entry,
             can_append=entry.is_stream and not coding and exchange.length is None,
-            stopping=lambda: self._stop_error,
-            on_end=self._ended,
+            stopping=lambda: self._running.stop_error,
+            on_end=self._running.remove,
         )
         return Answer(head.status, head.reason, headers, body)
 
     def _abandoned(self, call: Call, entry: Entry) -> Answer:
-        if self._stop_error is not None:
-            return self._failed(call, entry, self._stop_error)
+        if self._running.stop_error is not None:
+            return self._failed(call, entry, self._running.stop_error)
         entry.settle(partial=True)
         return Answer(CLIENT_GONE, "Client Closed Request", [], FixedBody())
 
@@ -175,10 +173,6 @@ class Gateway:
         headers = error_headers(error, call.request_id, length=len(data)) + _own_fields(entry)
         body = FixedBody(b"" if call.method == "HEAD" else data)
         return Answer(entry.status, HTTPStatus(entry.status).phrase, headers, body)
-
-    def _ended(self, exchange: Exchange) -> None:
-        with self._lock:
-            self._running.discard(exchange)
 
 
 def _cache_state(call: Call) -> str:

@@ -26,9 +26,14 @@ class Event:
 
 
 class Decoder:
-    """Turns bytes into events; memory is bounded by `MAX_EVENT_BYTES`."""
+    """Turns bytes into events; memory is bounded by the largest event that is let through.
 
-    def __init__(self) -> None:
+    Args:
+        max_event_bytes: size of that event.
+    """
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
         self._beginning: bytes | None = b""
         """First bytes of the stream while they may be a byte order mark; then None."""
         self._after_cr = False
@@ -72,13 +77,13 @@ class Decoder:
     def _hold(self, piece: bytes) -> None:
         self._line_size += len(piece)
         self._line.append(piece)
-        if self._line_size > MAX_EVENT_BYTES:
+        if self._line_size > self._max_event_bytes:
             self._line.clear()
 
     def _whole_line(self, end: bytes) -> bytes:
         self._hold(end)
         line = b"".join(self._line)
-        self._is_too_large |= self._line_size > MAX_EVENT_BYTES
+        self._is_too_large |= self._line_size > self._max_event_bytes
         self._line.clear()
         self._line_size = 0
         return line or b":"  # it was too long, not empty: a comment in its place
@@ -86,13 +91,13 @@ class Decoder:
     def _take(self, line: bytes) -> None:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        self._is_too_large |= len(line) > MAX_EVENT_BYTES
+        self._is_too_large |= len(line) > self._max_event_bytes
         if field == b"data":
             self._data_size += len(value) + 1
             self._data.append(value)
         elif field == b"event":
             self._name = value
-        if self._data_size > MAX_EVENT_BYTES or self._is_too_large:
+        if self._data_size > self._max_event_bytes or self._is_too_large:
             self._is_too_large = True
             self._data.clear()
 

@@ -27,6 +27,15 @@ class AbandonedError(Exception):
     """Nobody wants this answer any more: the client has hung up, or `abort` was called."""
 
 
+def has_hung_up(client_fd: int | None) -> bool:
+    """Say whether a client has closed its end; of none it is not known."""
+    if client_fd is None:
+        return False
+    poll = select.poll()
+    poll.register(client_fd, select.POLLRDHUP)
+    return any(what & _GONE for _, what in poll.poll(0))
+
+
 class Connection:
     """A connected socket that never blocks but in `_wait`."""
 
@@ -48,16 +57,20 @@ class Connection:
 
     def begin(self, *, client_fd: int | None, silence_s: float) -> None:
         """Watch a client and bound the upstream's silence until `end`."""
-        self._client_fd = client_fd
         self._silence_s = silence_s
+        self.watch(client_fd)
+
+    def watch(self, client_fd: int | None) -> None:
+        """Watch another client, or none, until `end`."""
+        if self._client_fd is not None:
+            self._poll.unregister(self._client_fd)
+        self._client_fd = client_fd
         if client_fd is not None:
             self._poll.register(client_fd, select.POLLRDHUP)
 
     def end(self) -> None:
         """Watch for nothing but what an upstream does to a resting connection."""
-        if self._client_fd is not None:
-            self._poll.unregister(self._client_fd)
-            self._client_fd = None
+        self.watch(None)
         self._poll.modify(self._sock, select.POLLIN)
 
     def send(self, data: bytes) -> None:
@@ -88,6 +101,12 @@ class Connection:
                 if self._aborted:
                     raise AbandonedError
                 return data
+
+    def receive_ready(self) -> bytes:
+        """Return what has arrived already; empty if nothing has, or nothing will any more."""
+        with contextlib.suppress(OSError):
+            return self._sock.recv(_READ_BYTES)
+        return b""
 
     def abort(self) -> None:
         """End the connection under whoever uses it. May be called by any thread."""

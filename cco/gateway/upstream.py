@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 
 from cco import config
@@ -49,13 +50,39 @@ class Upstream:
         self._origin = Origin.parse(settings.base_url)
         self._environ = environ
         self._monotonic = monotonic
-        self._credential = credential
+        self.credential: Final = credential
+        """API key in place of the client's own, None for none; not to be shown."""
         self.pool: Final = Pool(lambda: self._dialer.dial(), monotonic=monotonic)
 
     @property
     def name(self) -> str:
         """Name in statistics and in ``x-cco-upstream``."""
         return self.settings.name
+
+    @property
+    def family(self) -> str:
+        """What one upstream of it has begun, another can go on with."""
+        return self.settings.family
+
+    @property
+    def weight(self) -> int:
+        """Share of the sessions among upstreams of one priority."""
+        return self.settings.weight
+
+    @property
+    def priority(self) -> int:
+        """Lower is preferred."""
+        return self.settings.priority
+
+    @property
+    def has_credential(self) -> bool:
+        """Requests without a credential get one."""
+        return self.credential is not None
+
+    @property
+    def lacks_credential(self) -> bool:
+        """The key that the settings name is not there; the client's own is not meant for it."""
+        return self.credential is None and self.settings.credential != ""
 
     def encode_head(self, method: str, target: str, fields: Fields, *, length: int) -> bytes:
         """Return the head of a request.
@@ -71,7 +98,7 @@ class Upstream:
             UpstreamRefused: the proxy, or the file of authorities, cannot be used.
         """
         proxy = self._dialer.proxy
-        sent = [("Host", self._origin.authority), *upstream_headers(fields, self._credential)]
+        sent = [("Host", self._origin.authority), *upstream_headers(fields, self.credential)]
         target = self._origin.path + target
         if proxy is not None and self._origin.scheme == "http":  # RFC 9112 3.2.2
             target = f"http://{self._origin.authority}{target}"
@@ -110,6 +137,7 @@ class Upstreams:
         settings: those of the user, one or more.
         environ: where proxies are looked up.
         monotonic: the clock.
+        keys: of the upstreams that have a credential, by their names.
     """
 
     def __init__(
@@ -118,12 +146,18 @@ class Upstreams:
         *,
         environ: Mapping[str, str],
         monotonic: Callable[[], float],
+        keys: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._environ = environ
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._configured = sorted(map(self._make, settings), key=lambda u: u.settings.priority)
-        self._by_url = {_key(u.settings.base_url): u for u in reversed(self._configured)}
+        self.configured: Final = [self._make(each, keys.get(each.name)) for each in settings]
+        """In the order of the settings."""
+        preferred = sorted(self.configured, key=lambda each: each.priority)  # stable
+        self._preferred: Final = preferred[0]
+        self.candidates: Final = [each for each in preferred if each.family == preferred[0].family]
+        """Those that may be chosen; never empty."""
+        self._by_url = {_key(each.settings.base_url): each for each in reversed(preferred)}
 
     def choose(self, base_url: str = "") -> Upstream:
         """Return the upstream of a session's own base URL, else the preferred one.
@@ -132,7 +166,7 @@ class Upstreams:
             RequestError: the base URL cannot be used.
         """
         if not base_url:
-            return self._configured[0]
+            return self._preferred
         key = _key(base_url)
         with self._lock:
             known = self._by_url.get(key)
@@ -151,19 +185,23 @@ class Upstreams:
             upstream.pool.close()
 
     def _of_session(self, base_url: str) -> Upstream:
-        """Make the upstream that a session named: time-outs as configured, nothing secret."""
-        preferred = self._configured[0].settings
-        name = Origin.parse(base_url).authority
-        return self._make(
-            replace(preferred, name=name, base_url=base_url, credential="", ca_file="")
-        )
+        """Make the upstream that a session named: time-outs as configured, nothing secret.
 
-    def _make(self, settings: config.Upstream) -> Upstream:
-        return Upstream(settings, environ=self._environ, monotonic=self._monotonic)
+        It is a family of its own.
+        """
+        preferred = self._preferred.settings
+        name = Origin.parse(base_url).authority
+        settings = replace(
+            preferred, name=name, base_url=base_url, family=base_url, credential="", ca_file=""
+        )
+        return self._make(settings, None)
+
+    def _make(self, settings: config.Upstream, key: str | None) -> Upstream:
+        return Upstream(settings, environ=self._environ, monotonic=self._monotonic, credential=key)
 
     def _all(self) -> list[Upstream]:
         with self._lock:
-            return [*self._configured, *self._by_url.values()]
+            return [*self.configured, *self._by_url.values()]
 
 
 def _key(base_url: str) -> str:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import brotli
 import pytest
+import zstandard
 
 from cco.gateway.errors import AnswerCut
 from tests.forwarding import (
@@ -181,7 +183,14 @@ def test_no_continuation_is_asked_for_and_those_that_come_are_passed_over(tmp_pa
 
 @pytest.mark.parametrize(
     ("coding", "pack"),
-    [("gzip", gzip.compress), ("deflate", zlib.compress), ("br", lambda data: b"\x0b" + data)],
+    [
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("br", brotli.compress),
+        ("zstd", zstandard.compress),
+        ("br", lambda data: b"\x0b" + data),  # which it is not
+        ("dcb", lambda data: b"\xff" + data),
+    ],
 )
 @pytest.mark.parametrize("kind", [SSE, JSON])
 def test_compressed_answers_pass_as_they_are_and_are_counted_where_they_can_be(
@@ -193,14 +202,14 @@ def test_compressed_answers_pass_as_they_are_and_are_counted_where_they_can_be(
     for position in range(0, len(packed), 50):
         data += chunk(packed[position : position + 50])
     with forwarding(always(data + chunk(b"")), tmp_path) as through:
-        answer, got = through.get(make_call(headers=[("accept-encoding", "gzip, br")]))
+        answer, got = through.get(make_call(headers=[("accept-encoding", "gzip, br, zstd")]))
         row = through.row()
-        assert through.server.received[0].values("accept-encoding") == ["gzip, br"]
+        assert through.server.received[0].values("accept-encoding") == ["gzip, br, zstd"]
 
     assert got == packed
     assert dict(answer.headers)["Content-Encoding"] == coding
     assert row["partial"] == 0
-    if coding == "br":
+    if packed[1:] == plain:
         assert (row["priced"], row["usage_flawed"], row["cost_nano"]) == (0, 1, 0)
     else:
         assert (row["priced"], row["usage_flawed"], row["cost_nano"]) == (1, 0, cost)

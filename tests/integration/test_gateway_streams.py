@@ -243,7 +243,7 @@ def test_a_client_that_hangs_up_while_nothing_happens_closes_the_upstream(
 
         thread = threading.Thread(target=ask)
         thread.start()
-        wait_until(lambda: through.server.received, "the request did not arrive")
+        wait_until(lambda: statuses if data else through.server.received, "nothing happened")
         browser.close()
         assert through.server.hung_up.wait(DEADLINE_S)
         thread.join()

@@ -178,8 +178,8 @@ def test_a_stream_in_a_coding_that_cannot_be_read_is_not_taken_for_cut() -> None
     ledger = Ledger()
     entry = make_entry(ledger)
     entry.is_stream = True
-    entry.fold = UsageFold("text/event-stream", "br")
-    entry.add(b"\x0b\x02\x80")
+    entry.fold = UsageFold("text/event-stream", "compress")
+    entry.add(b"\x1f\x9d\x90")
     entry.settle()
     assert (ledger.rows[0].partial, ledger.rows[0].priced) == (False, False)
 

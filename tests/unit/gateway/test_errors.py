@@ -39,6 +39,24 @@ def test_has_the_providers_shape(error: CcoError, status: int, kind: str) -> Non
     }
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "retry_after"),
+    [
+        (413, "request_too_large", None),
+        (421, "api_error", None),
+        (429, "rate_limit_error", None),
+        (500, "api_error", "1"),
+    ],
+)
+def test_another_status_has_the_type_that_the_provider_has_for_it(
+    status: int, kind: str, retry_after: str | None
+) -> None:
+    error = errors.RequestError("some-code", "m")
+    assert json.loads(render_body(error, "id", status=status))["error"]["type"] == kind
+    fields = dict(error_headers(error, "id", length=5, status=status))
+    assert (fields["x-cco-error"], fields.get("retry-after")) == ("some-code", retry_after)
+
+
 def test_no_error_becomes_a_401() -> None:
     def walk(kind: type[CcoError]) -> list[type[CcoError]]:
         return [kind, *(k for sub in kind.__subclasses__() for k in walk(sub))]

@@ -225,3 +225,27 @@ def test_abort_does_not_touch_a_connection_that_was_given_back(far: Far) -> None
     assert other.read_head("GET").status == 200
     other.release()
     assert len(far.ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "is_kept"),
+    [
+        (b"HTTP/1.1 529 X\r\nContent-Length: 2\r\n\r\nhi", True),
+        (b"HTTP/1.1 529 X\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 529 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", True),
+        # not all of it is here, and it is not waited for
+        (b"HTTP/1.1 529 X\r\nContent-Length: 3\r\n\r\nhi", False),
+        (b"HTTP/1.1 529 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", False),
+        (b"HTTP/1.1 529 X\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", False),
+        (b"HTTP/1.1 529 X\r\n\r\nhi", False),
+        # the upstream closes it, or said more
+        (b"HTTP/1.1 529 X\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", False),
+        (b"HTTP/1.1 529 X\r\nContent-Length: 2\r\n\r\nhi there", False),
+    ],
+)
+def test_an_answer_that_nobody_wants_is_not_waited_for(
+    far: Far, data: bytes, is_kept: bool
+) -> None:
+    far.answered(data).discard()
+    far.begin().release()
+    assert len(far.ends) == (1 if is_kept else 2)

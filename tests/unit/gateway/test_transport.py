@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from cco.gateway import transport
-from cco.gateway.transport import IDLE_S, AbandonedError, Connection, Pool
+from cco.gateway.transport import IDLE_S, AbandonedError, Connection, Pool, has_hung_up
 from tests.unit.gateway.far import Far
 
 SILENCE_S = 10.0
@@ -191,3 +191,14 @@ def test_closes_what_comes_back_after_close(far: Far) -> None:
     pool.close()
     pool.give(connection)
     assert far.ends[0].recv(1) == b""
+
+
+def test_sees_that_a_client_has_hung_up() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        assert not has_hung_up(near.fileno())
+        far.sendall(b"more")  # what it says is not our business
+        assert not has_hung_up(near.fileno())
+        far.close()
+        assert has_hung_up(near.fileno())
+    assert not has_hung_up(None)

@@ -24,8 +24,8 @@ def make_upstream(
     )
 
 
-def make_upstreams(*settings: config.Upstream) -> Upstreams:
-    return Upstreams(settings, environ={}, monotonic=itertools.count().__next__)
+def make_upstreams(*settings: config.Upstream, **keys: str) -> Upstreams:
+    return Upstreams(settings, environ={}, monotonic=itertools.count().__next__, keys=keys)
 
 
 def lines(upstream: Upstream, method: str, target: str, fields: Fields, length: int) -> list[str]:
@@ -127,6 +127,51 @@ def test_a_session_that_names_a_configured_upstream_gets_that() -> None:
         config.Upstream(name="three", base_url="http://b"),
     )
     assert upstreams.choose("http://b").name == "two"
+
+
+def test_only_the_family_of_the_preferred_upstream_is_to_be_chosen_from() -> None:
+    upstreams = make_upstreams(
+        config.Upstream(name="spare", base_url="http://a", priority=1),
+        config.Upstream(name="other", base_url="http://b", family="other"),
+        config.Upstream(name="one", base_url="http://c"),
+        config.Upstream(name="two", base_url="http://d"),
+    )
+    assert [each.name for each in upstreams.configured] == ["spare", "other", "one", "two"]
+    assert [each.name for each in upstreams.candidates] == ["other"]
+    upstreams = make_upstreams(*(each.settings for each in upstreams.configured if each.priority))
+    assert [each.name for each in upstreams.candidates] == ["spare"]
+
+
+def test_candidates_are_in_the_order_of_priority() -> None:
+    upstreams = make_upstreams(
+        config.Upstream(name="spare", base_url="http://a", priority=1, weight=5),
+        config.Upstream(name="one", base_url="http://c"),
+        config.Upstream(name="two", base_url="http://d"),
+    )
+    assert [each.name for each in upstreams.candidates] == ["one", "two", "spare"]
+    assert [each.weight for each in upstreams.candidates] == [1, 1, 5]
+
+
+def test_a_key_is_for_the_upstream_that_it_was_set_for() -> None:
+    upstreams = make_upstreams(
+        config.Upstream(name="one", base_url="http://a", credential="k"),
+        config.Upstream(name="two", base_url="http://b", credential="missing"),
+        config.Upstream(name="their.example", base_url="http://c"),
+        one="key-one",
+        **{"their.example": "key-three"},
+    )
+    one, two, three = upstreams.configured
+    assert (one.has_credential, one.lacks_credential) == (True, False)
+    assert (two.has_credential, two.lacks_credential) == (False, True)
+    assert (three.has_credential, three.lacks_credential) == (True, False)
+
+    own = upstreams.choose("http://their.example")
+    assert (own.name, own.family) == ("their.example", "http://their.example")
+    assert (own.has_credential, own.lacks_credential) == (False, False)
+    head = own.encode_head("GET", "/", [("x-api-key", "theirs")], length=0)
+    assert b"\r\nx-api-key: theirs\r\n" in head
+    assert b"key-" not in head
+    assert "key-one" not in repr(one) + repr(upstreams)
 
 
 def test_refuses_a_session_whose_upstream_is_none() -> None:
