@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from cco.errors import ConfigError, LaunchError
 
@@ -30,6 +31,8 @@ PLACES: Final = (
     "node_modules/.bin/claude",
 )
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost")
+
+_VERSION: Final = re.compile(r"(\d{1,6}\.\d{1,6}\.\d{1,6})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ def version(path: Path, *, cache: Path) -> tuple[int, ...]:
     key = f"{real}:{found.st_mtime_ns}:{found.st_size}"
     try:
         told = json.loads(cache.read_text(encoding="utf-8"))[key]
+        if not _VERSION.fullmatch(told):
+            raise ValueError(told)
     except (OSError, ValueError, KeyError, TypeError):
         told = _ask_version(path)
         try:
@@ -94,7 +99,7 @@ def version(path: Path, *, cache: Path) -> tuple[int, ...]:
             cache.write_text(json.dumps({key: told}), encoding="utf-8")
         except OSError:
             pass
-    known = tuple(int(part) for part in str(told).split("."))
+    known = tuple(int(part) for part in told.split("."))
     if known < MINIMUM:
         raise LaunchError(
             "claude-too-old",
@@ -107,13 +112,19 @@ def version(path: Path, *, cache: Path) -> tuple[int, ...]:
 def _ask_version(path: Path) -> str:
     try:
         done = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=30, check=False
+            [path, "--version"],
+            stdin=subprocess.DEVNULL,  # what is piped to us is for the real launch
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=30,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise LaunchError(
             "claude-not-executable", f"{path} does not run ({exc})", hint=INSTALL_HINT
         ) from exc
-    number = re.match(r"(\d+\.\d+\.\d+)", done.stdout)
+    number = _VERSION.match(done.stdout)
     if number is None:
         raise LaunchError(
             "claude-not-executable",
@@ -169,8 +180,10 @@ def plan(
     if known < NO_ATTRIBUTION_BEFORE:
         offered["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"
     added = forced | {name: value for name, value in offered.items() if name not in environ}
-    for name in ("NO_PROXY", "no_proxy"):
-        added[name] = _with_loopback(environ.get(name, ""))
+    for name, other in (("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")):
+        # Programs differ in which of the two they ask; one that is set must not hide the other.
+        listed = environ[name] if name in environ else environ.get(other, "")
+        added[name] = _with_loopback(listed, api_url)
     rest, theirs = split_settings(arguments)
     ours = {"env": {"ANTHROPIC_BASE_URL": base_url}}
     if theirs is None:
@@ -217,8 +230,9 @@ def base_url_of(settings: object) -> str | None:
 def read_settings(path: Path) -> object:
     """Return a settings file of Claude Code's; None where there is none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        # A checkout may hold a link to a device, which would be read for ever.
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -232,7 +246,7 @@ def decode_settings(given: str) -> dict[str, Any]:
     try:
         text = given if is_inline else Path(given).read_text(encoding="utf-8")
         settings = json.loads(text)
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         where = "--settings" if is_inline else f"--settings {given}"
         raise ConfigError(
             "settings-unreadable",
@@ -249,6 +263,10 @@ def _merge(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     return {**theirs, "env": {**(env if isinstance(env, dict) else {}), **ours["env"]}}
 
 
-def _with_loopback(listed: str) -> str:
-    names = [name for name in listed.split(",") if name.strip()]
-    return ",".join([*names, *(name for name in LOOPBACK_NAMES if name not in names)])
+def _with_loopback(listed: str, api_url: str) -> str:
+    """Return a list of hosts that no proxy is used for, with those of ours behind it."""
+    ours = dict.fromkeys((*LOOPBACK_NAMES, urlsplit(api_url).hostname or ""))
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    if names == ["*"]:  # it means everything only where it stands alone
+        return "*"
+    return ",".join([*names, *(name for name in ours if name not in names)])

@@ -3,6 +3,7 @@
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from cco import __version__, build, config, configfile, paths
 from cco.cli.output import show_json, show_table
+from cco.cli.run import project_of
 from cco.cli.service import Service
 from cco.client import Client
 from cco.errors import ConfigError, RequestError
@@ -91,8 +93,6 @@ def _check(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    from cco.cli.run import project_of
-
     directory = paths.locate(environ, uid=os.getuid()).config
     if arguments.action == "path":
         for path in configfile.files(environ, config=directory):
@@ -144,11 +144,7 @@ def flatten(settings: config.Settings) -> dict[str, Any]:
 
 
 def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value}"'
-    return str(value).replace("'", '"')
+    return json.dumps(value, ensure_ascii=False)  # equal for all that our settings hold
 
 
 def _invoke(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -190,7 +186,7 @@ def _sessions(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _stats(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    query = {"project": os.path.realpath(arguments.project) if arguments.project else ""}
+    query = {"project": str(project_of(Path(arguments.project))) if arguments.project else ""}
     if arguments.since:
         query["since"] = arguments.since
     told = serving(environ).call("GET", f"/api/project/stats?{urlencode(query)}")

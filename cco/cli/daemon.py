@@ -5,13 +5,14 @@ import argparse
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from cco import paths
+from cco.cli.background import SUPERVISE
 from cco.cli.output import show_json
-from cco.cli.service import SUPERVISE, Service
+from cco.cli.service import Service
 from cco.errors import NotFound, RequestError, Unavailable
 
 RUNNING: Final = 0
@@ -38,7 +39,9 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _start(service: Service) -> int:
     is_new = service.start()
     health = service.wait_until_ok()
-    print(f"{'started' if is_new else 'already running'}: {health['http']['url']}")
+    url = health["http"]["url"] or "no HTTP listener"
+    print(f"{'started' if is_new else 'already running'}: {url}")
+    _show_warnings(health)
     return os.EX_OK
 
 
@@ -48,14 +51,10 @@ def _stop(service: Service) -> int:
 
 
 def _restart(service: Service) -> int:
-    manager = service.manager()
-    if manager is not None:
-        manager.run("restart", "cco.service", "cco-vfs.service")
-        service.wait_until_ok()
-        print("restarted")
-        return os.EX_OK
-    service.stop()
-    return _start(service)
+    service.restart()
+    print("restarted")
+    _show_warnings(service.wait_until_ok())
+    return os.EX_OK
 
 
 def _reload(service: Service) -> int:
@@ -82,11 +81,15 @@ def _status(service: Service, *, as_json: bool) -> int:
         print(f"  version  {health['version']}, up {health['uptimeSeconds']:.0f} s")
         print(f"  gateway  {health['http']['url'] or 'no HTTP listener'}")
         print(f"  mount    {health['vfs']['path']}: {health['vfs']['status']}")
-        for warning in health["warnings"]:
-            print(f"  warning  {warning['message']}")
-            if warning["hint"]:
-                print(f"           {warning['hint']}")
+        _show_warnings(health)
     return status
+
+
+def _show_warnings(health: dict[str, Any]) -> None:
+    for warning in health["warnings"]:
+        print(f"  warning  {warning['message']}")
+        if warning["hint"]:
+            print(f"           {warning['hint']}")
 
 
 def _judge(service: Service) -> tuple[int, dict[str, Any]]:
@@ -96,11 +99,11 @@ def _judge(service: Service) -> tuple[int, dict[str, Any]]:
     is_down = manager is not None and states.get("cco.service") in ("inactive", "failed")
     supervisor = service.supervisor()
     health = None if is_down and supervisor is None else service.health()
+    has_failed = "failed" in states.values()
     if health is None:
-        has_failed = "failed" in states.values()
         status = AILING if has_failed or supervisor is not None else STOPPED
     else:
-        status = RUNNING if health["status"] == "ok" else AILING
+        status = AILING if has_failed or health["status"] != "ok" else RUNNING
     return status, {
         "status": {RUNNING: "running", AILING: "ailing", STOPPED: "stopped"}[status],
         "units": states,
@@ -130,16 +133,26 @@ def _logs(service: Service, arguments: argparse.Namespace) -> int:
         os.execvp(command[0], command)
     since = _moment(arguments.since) if arguments.since else ""
     with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in deque((one for one in lines if one >= since), maxlen=arguments.lines):
+        for line in deque(_from(lines, since), maxlen=max(0, arguments.lines)):
             print(line, end="")
     return os.EX_OK
+
+
+def _from(lines: Iterable[str], since: str) -> Iterator[str]:
+    """Yield the lines from a time on; one without a time belongs to the one before it."""
+    is_late = not since
+    for line in lines:
+        if line[:4].isdigit():
+            is_late = line >= since
+        if is_late:
+            yield line
 
 
 def _moment(given: str) -> str:
     """Return a time as our log lines begin with it, so that texts compare as times."""
     try:
         moment = datetime.fromisoformat(given).astimezone(tz=None)
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise RequestError(
             "bad-time", f"'{given}' is not a time", hint="Such as 2026-11-22T10:00"
         ) from exc

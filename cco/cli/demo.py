@@ -34,8 +34,14 @@ CLAUDE_S: Final = 120
 CCO: Final = (sys.executable, "-I", "-m", "cco")
 
 SETTINGS: Final = """\
+budget = []
 [server]
 port = 0
+[vfs]
+mount = ""
+[ledger]
+database = ""
+prices = ""
 [[upstream]]
 name = "offline"
 base_url = "{url}"
@@ -44,7 +50,8 @@ opus = "claude-opus-4-8"
 sonnet = "claude-sonnet-4-6"
 haiku = "claude-haiku-4-5-20251001"
 """
-"""Models whose prices Claude Code's own table and ours agree on."""
+"""Nothing of the machine's own settings counts; the models are some whose prices Claude Code's own
+table and ours agree on."""
 
 CLAUDE_STATE: Final = {"hasCompletedOnboarding": True, "theme": "dark"}
 
@@ -70,7 +77,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _environment(environ: Mapping[str, str], home: Path, url: str) -> dict[str, str]:
     """Return the environment of a demo that touches nothing of the user's."""
-    ours = ("CCO_", "ANTHROPIC_", "CLAUDE_", "ORCHESTRATOR_", "XDG_", "STATE_DIRECTORY")
+    ours = ("CCO_", "ANTHROPIC_", "CLAUDE", "ORCHESTRATOR_", "XDG_", "STATE_DIRECTORY")
     kept = {name: value for name, value in environ.items() if not name.startswith(ours)}
     settings = home / "cco.toml"
     settings.write_text(SETTINGS.format(url=url), encoding="utf-8")

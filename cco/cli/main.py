@@ -25,6 +25,7 @@ from cco.errors import (
 
 EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_NOT_FOUND: Final = 127
+OWN_PATHS: Final = ("CCO_CLAUDE", "CCO_CONFIG", "CCO_RUNTIME_DIR")
 
 STATUS: Final[Mapping[type[CcoError], int]] = {
     NotFound: os.EX_NOINPUT,
@@ -56,7 +57,11 @@ def entry() -> None:
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command line; return the exit status."""
     try:
-        return _dispatch(list(argv), environ)
+        try:
+            return _dispatch(list(argv), _absolute(environ))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a reader that has gone is no error
     except CcoError as error:
         show_error(error)
         return status_of(error)
@@ -72,6 +77,15 @@ def status_of(error: CcoError) -> int:
     if error.code in STATUS_OF_CODE:
         return STATUS_OF_CODE[error.code]
     return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def _absolute(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with our own paths as they are from any directory.
+
+    `cco run --project` enters another one, and the daemon lives in the root.
+    """
+    ours = {name: environ[name] for name in OWN_PATHS if environ.get(name)}
+    return {**environ, **{name: os.path.abspath(path) for name, path in ours.items()}}  # noqa: PTH100
 
 
 def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:

@@ -4,7 +4,7 @@
 import argparse
 from typing import Final
 
-CLAUDE_WORDS: Final = ("agents", "config", "doctor")
+CLAUDE_WORDS: Final = ("agents", "config")
 """Commands of ours that Claude Code has too; after ``--`` they are Claude Code's."""
 
 EPILOG: Final = """\
@@ -13,7 +13,7 @@ Every argument that is not a command of CCO's goes to Claude Code unchanged:
   cco --resume                            resume a conversation
   cco -- agents                           Claude Code's own 'agents'
 
-Words that both know are CCO's: agents, config, doctor. Put -- before them for Claude Code's.
+Words that both know are CCO's: agents, config. Put -- before them for Claude Code's.
 """
 
 
@@ -113,7 +113,12 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     stats = _add(commands, "stats", "show cost and tokens")
     stats.add_argument("--project", metavar="PATH", help="only this project; default is all")
     stats.add_argument("--since", metavar="TIME", help="only from this time on, RFC 3339")
-    stats.add_argument("--by", choices=("model", "agent", "session", "day"), default="model")
+    stats.add_argument(
+        "--by",
+        choices=("model", "agent", "session", "day"),
+        default="model",
+        help="what a row is (model)",
+    )
     _add_json(stats)
     sessions = _add(commands, "sessions", "list the live sessions")
     _add_json(sessions)

@@ -3,10 +3,12 @@
 
 import argparse
 import os
+import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from cco import configfile, paths
 from cco.cli import claude
@@ -35,10 +37,18 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def launch_direct(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    """Become plain Claude Code."""
+    """Become plain Claude Code, outside of the session of CCO's that may be around this one."""
     path = claude.find(environ)
+    plain = without_session(environ)
+    if plain != environ:
+        uid = os.getuid()
+        service = Service(paths.locate(environ, uid=uid), environ=environ, uid=uid)
+        given = environ.get("ANTHROPIC_BASE_URL", "")
+        own = _own_upstream(given, service)
+        if upstream := given if own is None else own:
+            plain["ANTHROPIC_BASE_URL"] = upstream
     print("cco: launching Claude Code without CCO", file=sys.stderr)
-    _execute([str(path), *arguments], environ)
+    _execute([str(path), *arguments], plain)
 
 
 def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
@@ -85,13 +95,19 @@ def show(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         print("The daemon does not run; it would be started.")
 
 
+PREFIX: Final = re.compile(
+    r"http://(?:127(?:\.\d+){3}|localhost|\[::1\]):\d+/s/(?P<session>[0-9a-f]{16})/?"
+)
+"""A base URL that `cco` has set for a session."""
+
+
 class _Start:
     """What a launch, real or only shown, knows before it asks the daemon for anything."""
 
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
         uid = os.getuid()
         self.paths = paths.locate(environ, uid=uid)
-        self.project = project_of(Path.cwd())
+        self.project = project_of(_current_directory())
         self.settings = configfile.load(
             environ, config=self.paths.config, project=self.project
         ).settings
@@ -130,7 +146,8 @@ class _Start:
 def project_of(directory: Path) -> Path:
     """Return the canonical path of the git top level around a directory, else of itself."""
     real = directory.resolve()
-    return next((one for one in (real, *real.parents) if (one / ".git").exists()), real)
+    # Not Path.exists: it raises where a directory above may not be looked into.
+    return next((one for one in (real, *real.parents) if os.path.exists(one / ".git")), real)  # noqa: PTH110
 
 
 def check_mount(mount: Path) -> None:
@@ -208,13 +225,11 @@ def _own_upstream(url: str, service: Service) -> str | None:
 
     A `cco` inside a session of `cco` finds its parent's gateway in the environment.
     """
-    head, found, session = url.rstrip("/").rpartition("/s/")
-    if not found or not head.startswith(
-        ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
-    ):
+    prefix = PREFIX.fullmatch(url)
+    if prefix is None:
         return None
     live = service.client.call("GET", "/api/sessions")["sessions"] if service.health() else []
-    return next((one["upstream"] or "" for one in live if one["id"] == session), "")
+    return next((one["upstream"] or "" for one in live if one["id"] == prefix["session"]), "")
 
 
 def _agrees(url: str, file: Path) -> bool:
@@ -254,7 +269,18 @@ def _write_settings(plan: claude.Plan, *, runtime: Path) -> None:
             file.write(plan.file_text)
 
 
+def _current_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as exc:
+        raise LaunchError(
+            "no-such-directory", "the current directory is no more", hint="Enter another one: cd"
+        ) from exc
+
+
 def _execute(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and exec would pass that on
     try:
         os.execve(argv[0], list(argv), dict(environ))
     except OSError as exc:

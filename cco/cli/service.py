@@ -4,28 +4,24 @@
 Whoever finds no daemon starts one under a lock, so that a hundred at once start one.
 """
 
-import contextlib
-import fcntl
 import os
 import select
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
-from cco import units
+from cco import configfile, units
+from cco.cli.background import START_S, Background
 from cco.client import Client
-from cco.errors import CcoError, ConfigError, Unavailable
+from cco.errors import Unavailable
 from cco.paths import Paths, make_runtime
 
-START_S: Final = 60.0
-"""Longest wait for a daemon to serve."""
+MOUNT_S: Final = 10.0
+"""Longest wait for the mount once the daemon answers."""
+ASK_S: Final = 1.0
+"""After this long the service manager is asked what keeps the mount."""
 STOP_S: Final = 25.0
-SUPERVISE: Final = ("-I", "-m", "cco.daemon.supervise")
 
 
 class Service:
@@ -42,6 +38,7 @@ class Service:
         self.client = Client(paths.socket)
         self._environ = environ
         self._uid = uid
+        self._background = Background(paths, environ)
 
     def health(self) -> dict[str, Any] | None:
         """Return the daemon's health, serving or not; None where none runs."""
@@ -64,7 +61,7 @@ class Service:
             ConfigError: its settings cannot be used.
         """
         health = self.health()
-        if health is not None and health["status"] == "ok":
+        if health is not None and _serves(health):
             return health
         if health is None:
             self.start()
@@ -77,18 +74,38 @@ class Service:
             Unavailable: it does not come up, with its own reason.
             ConfigError: its settings cannot be used.
         """
-        manager = units.find(self._environ, uid=self._uid)
-        if manager is None:
-            make_runtime(self.paths, uid=self._uid)
-        with self._start_lock(needed=manager is None):
-            if self.health() is not None:
+        manager = self.manager()
+        if manager is not None:
+            return self._start_unit(manager)
+        make_runtime(self.paths, uid=self._uid)
+        with self._background.start_lock():
+            if self._settle():
                 return False
-            if manager is None:
-                self._spawn()
-            else:
-                manager.run("start", units.SERVICE, *units.SOCKETS)
+            try:
+                self._background.spawn()
+            except Unavailable:
+                # Somebody else may have been quicker, a starter who was killed since, for one.
+                if not self._settle():
+                    raise
+                return False
         self.wait_until_ok()
         return True
+
+    def restart(self) -> None:
+        """Start the daemon anew, or for the first time, and wait until it serves.
+
+        Raises:
+            Unavailable: it does not come up, with its own reason.
+            ConfigError: its settings cannot be used; nothing was stopped.
+        """
+        manager = self.manager()
+        self._check_settings()
+        if manager is None:
+            self.stop()
+            self.start()
+        else:
+            manager.run("restart", units.SERVICE, units.MOUNT)
+            self.wait_until_ok()
 
     def wait_until_ok(self) -> dict[str, Any]:
         """Wait until daemon and mount serve.
@@ -96,23 +113,17 @@ class Service:
         Raises:
             Unavailable: they do not in time; says what is missing.
         """
-        deadline = time.monotonic() + START_S
-        while True:
-            health = self.health()
-            if health is not None and health["status"] == "ok":
-                return health
-            if time.monotonic() > deadline:
-                break
+        began = time.monotonic()
+        deadline = began + START_S
+        while (health := self.health()) is None or not _serves(health):
+            now = time.monotonic()
+            if health is not None:
+                deadline = min(deadline, now + MOUNT_S)
+            trouble = self._mount_trouble() if now > began + ASK_S else ""
+            if trouble or now > deadline:
+                raise _why_not_ok(health, trouble)
             time.sleep(0.05)
-        if health is None:
-            raise Unavailable(
-                "daemon-unavailable", "the daemon did not come up", hint="See: cco daemon logs"
-            )
-        raise Unavailable(
-            "daemon-ailing",
-            f"the mount is not there ({health['vfs']['status']})",
-            hint="See: cco daemon logs",
-        )
+        return health
 
     def stop(self) -> bool:
         """Stop daemon, sockets and mount; return False if nothing ran.
@@ -120,16 +131,22 @@ class Service:
         Raises:
             Unavailable: it does not stop, or it was started by other means.
         """
-        manager = units.find(self._environ, uid=self._uid)
-        if manager is not None and any(
-            state in ("active", "activating") for state in manager.states().values()
-        ):
-            manager.run("stop", *units.SOCKETS, units.SERVICE, units.MOUNT)
-            return True
+        manager = self.manager()
+        if manager is not None:
+            states = manager.states()
+            if any(state not in ("inactive", "failed") for state in states.values()):
+                manager.run("stop", *units.ALL)
+            if "failed" in states.values():  # whoever stops it has seen that
+                manager.run("reset-failed", *units.ALL, check=False)
+            if any(state != "inactive" for state in states.values()):
+                return True
         pid = self.supervisor()
         if pid is None:
             return False
-        fd = os.pidfd_open(pid)
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
         try:
             signal.pidfd_send_signal(fd, signal.SIGTERM)
             if not select.select([fd], [], [], STOP_S)[0]:
@@ -144,8 +161,8 @@ class Service:
         Raises:
             Unavailable: none runs.
         """
-        manager = units.find(self._environ, uid=self._uid)
-        if manager is not None:
+        manager = self.manager()
+        if manager is not None and manager.states().get(units.SERVICE) == "active":
             manager.run("reload", units.SERVICE)
         elif pid := self.supervisor():
             os.kill(pid, signal.SIGHUP)
@@ -156,81 +173,77 @@ class Service:
 
     def supervisor(self) -> int | None:
         """Return the pid of the supervisor that runs here, None where none does."""
-        try:
-            with self.paths.pid_file.open(encoding="ascii") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return int(file.read() or 0) or None
-                return None
-        except OSError:
-            return None
+        return self._background.holder() or None
 
     def manager(self) -> units.Manager | None:
         """Return the service manager that runs the daemon, if one has our units."""
         return units.find(self._environ, uid=self._uid)
 
-    def _spawn(self) -> None:
-        """Start the supervisor in the background; return when it is ready.
+    def _start_unit(self, manager: units.Manager) -> bool:
+        """Start the daemon's unit, unless it runs, as a unit or otherwise."""
+        is_new = self.supervisor() is None and manager.states().get(units.SERVICE) != "active"
+        if is_new:
+            self._check_settings()
+            # It pulls in the sockets; only where the local one fails, so does this.
+            manager.run("start", units.SERVICE)
+        self.wait_until_ok()
+        return is_new
+
+    def _check_settings(self) -> None:
+        """Read the daemon's settings: it would tell nobody but its log what is wrong.
 
         Raises:
-            Unavailable: it ended instead, with its own words.
-            ConfigError: likewise, because of its settings.
+            ConfigError: they cannot be used.
         """
-        with _notify_socket(self.paths.runtime / "cco-start.notify") as (notify, address):
-            child = subprocess.Popen(
-                [sys.executable, *SUPERVISE, "--background"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={**self._environ, "NOTIFY_SOCKET": address},
-                cwd="/",
-                start_new_session=True,
-            )
-            said = child.stderr
-            assert said is not None
-            ended = os.pidfd_open(child.pid)
-            try:
-                ready, _, _ = select.select([notify.fileno(), ended], [], [], START_S)
-                if notify.fileno() in ready:
-                    child.returncode = 0  # it lives on; it is not ours to wait for
-                    return
-                raise _reason(child, said.read() if ready else b"")
-            finally:
-                os.close(ended)
-                said.close()
+        configfile.load(self._environ, config=self.paths.config)
 
-    @contextlib.contextmanager
-    def _start_lock(self, *, needed: bool) -> Iterator[None]:
-        if not needed:  # systemd has locks of its own
-            yield
-            return
-        fd = os.open(self.paths.start_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+    def _settle(self) -> bool:
+        """Let a daemon that is just starting or stopping do so; say whether one serves then.
+
+        Raises:
+            Unavailable: one runs, but does not answer.
+        """
+        deadline = time.monotonic() + STOP_S
+        while True:
+            health, holder = self.health(), self._background.holder()
+            if health is not None or not holder:
+                # What a killed supervisor left (0) does not count; without any, it may be one that
+                # somebody has started by hand.
+                return health is not None and holder != 0
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "daemon-unavailable",
+                    f"the daemon (pid {holder}) does not answer",
+                    hint="Run: cco daemon restart",
+                )
+            time.sleep(0.05)
+
+    def _mount_trouble(self) -> str:
+        manager = self.manager()
+        return manager.trouble(units.MOUNT) if manager else ""
 
 
-@contextlib.contextmanager
-def _notify_socket(path: Path) -> Iterator[tuple[socket.socket, str]]:
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.bind(str(path))
-        try:
-            yield sock, str(path)
-        finally:
-            path.unlink(missing_ok=True)
+def _serves(health: Mapping[str, Any]) -> bool:
+    """Say whether daemon and mount do their part.
+
+    That every upstream is out keeps nobody from launching: Claude Code says it in its own words,
+    and its requests are what finds out when one is back.
+    """
+    vfs, states = health["vfs"], {one["state"] for one in health["upstreams"]}
+    is_only_upstreams = "open" in states and states <= {"open", "no-credential"}
+    is_mounted = vfs["mounted"] and vfs["status"] == "OK"
+    return health["status"] == "ok" or (is_mounted and is_only_upstreams)
 
 
-def _reason(child: "subprocess.Popen[bytes]", said: bytes) -> CcoError:
-    """Return why the supervisor ended, in its own words."""
-    status = child.wait() if said or child.poll() is not None else None
-    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    at = next((n for n, line in enumerate(lines) if line.startswith("cco: ")), None)
-    kind = ConfigError if status == os.EX_CONFIG else Unavailable
-    if at is None:
-        return kind("daemon-failed", "the daemon did not start", hint="See: cco daemon logs")
-    hint = lines[at + 1].strip() if at + 1 < len(lines) else None
-    return kind("daemon-failed", lines[at].removeprefix("cco: "), hint=hint)
+def _why_not_ok(health: dict[str, Any] | None, trouble: str) -> Unavailable:
+    """Return why the daemon is not ok after all the waiting.
+
+    Args:
+        health: its own, None where it does not answer.
+        trouble: what the mount's unit last said, empty where it said nothing.
+    """
+    hint = "See: cco daemon logs"
+    if health is None and not trouble:
+        return Unavailable("daemon-unavailable", "the daemon did not come up", hint=hint)
+    told = trouble or (health["vfs"]["status"] if health else "")
+    return Unavailable("daemon-ailing", f"the mount is not there ({told})", hint=hint)

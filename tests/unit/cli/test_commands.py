@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that ask and print; the daemon is a table of answers here."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cco import __version__, paths
+from cco.cli import commands
+from cco.cli.commands import flatten
+from cco.cli.parser import build_parser
+from cco.config import MODELS, Budget, Settings
+from cco.errors import ConfigError, NotFound, RequestError
+from tests.unit.catalog.samples import make_definition
+from tests.unit.cli.fakes import StandIn, health, standing_in
+
+Capture = pytest.CaptureFixture[str]
+
+AGENT = {
+    "name": "Chief Architect",
+    "slug": "chief-architect",
+    "category": "leadership",
+    "type": "system-architect",
+    "model": "opus",
+    "modelId": "claude-opus-x",
+    "capabilities": ["architecture", "design"],
+    "tools": ["Read"],
+    "description": "Use for design",
+    "origin": "builtin",
+    "source": "chief-architect.md",
+}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "r").mkdir(mode=0o700)
+    return {"CCO_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def served(environ: dict[str, str]) -> Iterator[StandIn]:
+    socket = paths.locate(environ, uid=os.getuid()).socket
+    with standing_in(socket, {"GET /health": health()}) as found:
+        yield found
+
+
+def do(environ: dict[str, str], *argv: str) -> int:
+    return commands.run(build_parser().parse_args(argv), environ)
+
+
+# Agents.
+
+
+def test_agents_are_listed(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:
+    served.answers["GET /api/agents"] = {"agents": [AGENT]}
+    for argv in (["agents"], ["agents", "list"]):
+        assert do(environ, *argv) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            "agent            model  category    when to use it",
+            "chief-architect  opus   leadership  Use for design",
+        ]
+    assert do(environ, "agents", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [AGENT]
+
+
+@pytest.mark.parametrize("name", ["chief-architect", "Chief Architect", "a/b?c"])
+def test_one_agent_is_shown(
+    name: str, environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    quoted = name.replace(" ", "%20").replace("/", "%2F").replace("?", "%3F")
+    served.answers[f"GET /api/agents/{quoted}"] = {**AGENT, "instructions": "You design."}
+    assert do(environ, "agents", "show", name) == 0
+
+    shown = capsys.readouterr().out
+    # the tier, which Claude Code resolves, and what it is for invoke: they may differ
+    assert "model         opus, as Claude Code resolves it\n" in shown
+    assert "for invoke    claude-opus-x\n" in shown
+    assert shown.endswith("You design.\n")
+
+
+def test_unknown_agent_is_the_daemons_refusal(environ: dict[str, str], served: StandIn) -> None:
+    error = {"code": "unknown-agent", "message": "no", "hint": "Did you mean X?"}
+    served.answers["GET /api/agents/x"] = (404, {"error": error})
+    with pytest.raises(NotFound) as caught:
+        do(environ, "agents", "show", "x")
+
+    assert caught.value.hint == "Did you mean X?"
+
+
+def test_good_definitions_are_good(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "good-agent.md").write_text(make_definition())
+
+    assert do(environ, "agents", "check", str(tmp_path / "good-agent.md")) == 0
+    assert capsys.readouterr().out == "no problem found\n"
+    assert do(environ, "agents", "check", str(tmp_path), "--json") == 0
+    assert capsys.readouterr().out == "[]\n"
+
+
+@pytest.mark.parametrize("how", ["file", "directory", "own"])
+def test_problems_are_told_with_file_and_line(
+    how: str, environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    directory = tmp_path / ".config/cco/agents"
+    directory.mkdir(parents=True)
+    path = directory / "bad-agent.md"
+    path.write_text(make_definition(model="gpt"))
+    argv = {"file": [str(path)], "directory": [str(directory)], "own": []}[how]
+
+    assert do(environ, "agents", "check", *argv) == 1
+    assert capsys.readouterr().out.startswith(f"{path}:4: unknown model 'gpt'")
+    assert do(environ, "agents", "check", *argv, "--json") == 1
+    (problem,) = json.loads(capsys.readouterr().out)
+    assert (problem["file"], problem["line"]) == (str(path), 4)
+
+
+def test_path_that_is_not_there_is_a_problem(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    assert do(environ, "agents", "check", str(tmp_path / "none.md")) == 1
+    assert "none.md:1: cannot be read" in capsys.readouterr().out
+
+
+# Settings.
+
+
+def test_settings_are_shown_with_their_origins(
+    environ: dict[str, str],
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "cco.toml"
+    file.write_text('[server]\nport = 4000\n[models]\nopus = "x"\n[[budget]]\nproject = \'"/a\'\n')
+    environ["CCO_CONFIG"] = str(file)
+    assert do(environ, "config") == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert rows["server.port"].split() == ["server.port", "4000", f"{file}:2"]
+    assert rows["server.host"].split() == ["server.host", '"127.0.0.1"', "default"]
+    assert rows["agents.groups"].split() == ["agents.groups", '["*"]', "default"]
+    assert rows["cache.enabled"].split() == ["cache.enabled", "true", "default"]
+    assert rows["budget[0].project"].split() == ["budget[0].project", '"\\"/a"', f"{file}:6"]
+
+    assert do(environ, "config", "show", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["server.port"] == {"value": 4000, "origin": f"{file}:2"}
+    assert shown["models.opus"] == {"value": "x", "origin": f"{file}:4"}
+    assert shown["models.haiku"] == {"value": MODELS["haiku"], "origin": "default"}
+
+
+def test_every_setting_is_shown_once() -> None:
+    settings = replace(Settings(), budget=(Budget(), Budget(usd=1.0)))
+    found = flatten(settings)
+
+    assert found["upstream[0].base_url"] == "https://api.anthropic.com"
+    assert found["budget[1].usd"] == 1.0
+    assert found["agents.groups"] == ["*"]
+    assert {key.partition(".")[0].partition("[")[0] for key in found} == {
+        *("server", "vfs", "upstream", "cache", "agents", "models"),
+        *("ledger", "budget", "knowledge", "tui"),
+    }
+
+
+def test_settings_of_the_project_count(
+    environ: dict[str, str],
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / "sub").mkdir()
+    (project / ".cco.toml").write_text('[agents]\ngroups = ["leadership"]')
+    monkeypatch.chdir(project / "sub")
+    do(environ, "config", "show", "--json")
+
+    shown = json.loads(capsys.readouterr().out)["agents.groups"]
+    assert shown == {"value": ["leadership"], "origin": f"{project}/.cco.toml:2"}
+
+
+def test_broken_settings_are_found(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    environ["CCO_CONFIG"] = str(tmp_path / "cco.toml")
+    (tmp_path / "cco.toml").write_text("[server]\nprot = 1")
+    assert do(environ, "config", "check") == 1
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/cco.toml:2: unknown key 'prot' in [server]\n  Did you mean 'port'?\n"
+    )
+    with pytest.raises(ConfigError):
+        do(environ, "config", "show")
+
+
+def test_good_settings_are_good(environ: dict[str, str], capsys: Capture) -> None:
+    assert do(environ, "config", "check") == 0
+    assert capsys.readouterr().out == "no problem found\n"
+
+
+def test_files_of_settings_are_told(
+    environ: dict[str, str], tmp_path: Path, capsys: Capture
+) -> None:
+    user = tmp_path / ".config/cco"
+    (user / "cco.toml.d").mkdir(parents=True)
+    (user / "cco.toml.d/1.toml").touch()
+    assert do(environ, "config", "path") == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [f"{user}/cco.toml (not there)", f"{user}/cco.toml.d/1.toml"]
+
+
+# Invoke.
+
+ANSWER = {
+    "agent": "Chief Architect",
+    "model": "claude-opus-x",
+    "response": "Do it so.",
+    "costUsd": 0.01,
+}
+
+
+@pytest.mark.parametrize(
+    ("argv", "stdin", "context"),
+    [
+        ([], "", ""),
+        (["--context", "-"], "from a pipe", "from a pipe"),
+        (["--context", "FILE"], "", "from a file, ü"),
+    ],
+)
+def test_agent_is_asked(
+    argv: list[str],
+    stdin: str,
+    context: str,
+    environ: dict[str, str],
+    served: StandIn,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("from a file, ü", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    served.answers["POST /api/agent/invoke"] = ANSWER
+    words = [str(tmp_path / "file") if word == "FILE" else word for word in argv]
+    assert do(environ, "invoke", "chief-architect", "the task", *words) == 0
+
+    assert capsys.readouterr() == ("Do it so.\n", "")
+    _, headers, payload = served.received[-1]
+    assert payload == {"agent": "chief-architect", "task": "the task", "context": context}
+    assert "x-api-key" not in headers
+    assert "x-cco-session" not in headers
+
+
+def test_key_and_session_travel_in_headers(
+    environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    environ |= {"ANTHROPIC_API_KEY": "k", "CCO_SESSION": "t", "ANTHROPIC_AUTH_TOKEN": "oauth"}
+    served.answers["POST /api/agent/invoke"] = ANSWER
+    assert do(environ, "invoke", "a", "t", "--json") == 0
+
+    assert json.loads(capsys.readouterr().out) == ANSWER
+    _, headers, _ = served.received[-1]
+    assert (headers["x-api-key"], headers["x-cco-session"]) == ("k", "t")
+    assert "oauth" not in str(served.received)  # a login is for Claude Code alone
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"\xff")])
+def test_context_that_cannot_be_read_is_told(
+    make: Any, environ: dict[str, str], tmp_path: Path
+) -> None:
+    make(tmp_path / "file")
+    with pytest.raises(RequestError) as caught:
+        do(environ, "invoke", "a", "t", "--context", str(tmp_path / "file"))
+
+    assert caught.value.code == "context-unreadable"
+
+
+# Reports.
+
+STATS = {
+    "cost": {"totalUsd": 1.25},
+    "tokens": {"total": 1234},
+    "requests": {"total": 3, "errors": 1, "unpriced": 0},
+    "byModel": [{"model": "m", "requests": 3, "tokens": {"total": 1234}, "costUsd": 1.25}],
+    "byDay": [{"day": "2026-11-22", "requests": 3, "tokens": {"total": 1234}, "costUsd": 1.25}],
+}
+
+
+def test_statistics_are_shown(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:
+    served.answers["GET /api/project/stats?project="] = STATS
+    assert do(environ, "stats") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "cost      $1.250000",
+        "tokens    1234",
+        "requests  3, 1 failed",
+        "",
+        "model  requests  tokens  cost",
+        "m             3    1234  $1.250000",
+    ]
+    assert do(environ, "stats", "--by", "day") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2026-11-22 ")
+    assert do(environ, "stats", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == STATS
+
+
+def test_what_has_no_price_is_said(
+    environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    told = {**STATS, "requests": {"total": 3, "errors": 0, "unpriced": 2}}
+    served.answers["GET /api/project/stats?project="] = told
+    do(environ, "stats")
+
+    assert "$1.250000 (2 requests of unknown price not included)" in capsys.readouterr().out
+
+
+def test_project_is_named_as_the_ledger_knows_it(
+    environ: dict[str, str], served: StandIn, tmp_path: Path
+) -> None:
+    (tmp_path / "re po/.git").mkdir(parents=True)
+    (tmp_path / "re po/sub").mkdir()
+    path = str(tmp_path / "re po").replace("/", "%2F").replace(" ", "+")
+    served.answers[f"GET /api/project/stats?project={path}"] = STATS
+    since = "2026-11-22T10%3A00%3A00%2B01%3A00"
+    served.answers[f"GET /api/project/stats?project={path}&since={since}"] = STATS
+
+    assert do(environ, "stats", "--project", str(tmp_path / "re po/sub")) == 0
+    argv = ["--project", str(tmp_path / "re po"), "--since", "2026-11-22T10:00:00+01:00"]
+    assert do(environ, "stats", *argv) == 0
+
+
+def test_sessions_are_listed(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:
+    one = {"id": "abc", "pid": 7, "startedAt": "2026-11-22T10:00:00Z", "project": "/p"}
+    served.answers["GET /api/sessions"] = {"sessions": [one]}
+    assert do(environ, "sessions") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "session  pid  since                 project",
+        "abc        7  2026-11-22T10:00:00Z  /p",
+    ]
+    assert do(environ, "sessions", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [one]
+
+
+def test_sealed_file_is_shown_in_the_clear(
+    environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    served.answers["GET /api/unseal/hooks"] = {"hooks": ["ü"]}
+    assert do(environ, "unseal", "hooks") == 0
+    assert capsys.readouterr().out == '{\n  "hooks": [\n    "ü"\n  ]\n}\n'
+
+
+def test_version_is_told_without_a_daemon(environ: dict[str, str], capsys: Capture) -> None:
+    assert do(environ, "version") == 0
+    assert capsys.readouterr().out.startswith(f"cco {__version__} (")
+    assert do(environ, "version", "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert sorted(shown) == ["buildCommit", "buildDate", "version"]
+    assert list(paths.locate(environ, uid=os.getuid()).runtime.iterdir()) == []

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people and programs get to read."""
+
+import os
+import pty
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from cco.cli.output import show_error, show_json, show_table, tell
+from cco.errors import Denied
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "lines"),
+    [
+        # texts to the left, numbers to the right
+        (
+            ("model", "requests", "cost"),
+            [("claude-opus", 7, "$1.0"), ("x", 12345, "$10.25")],
+            [
+                "model        requests  cost",
+                "claude-opus         7  $1.0",
+                "x               12345  $10.25",
+            ],
+        ),
+        (("name", "n"), [("long name", 1.5)], ["name         n", "long name  1.5"]),
+        (("name", "n"), [], ["name  n"]),  # nothing to show
+        (("a", "b"), [("x", "")], ["a  b", "x"]),  # no spaces at the end
+        (("a",), [(None,)], ["a", "None"]),
+    ],
+)
+def test_columns_are_aligned(
+    head: Sequence[str], rows: Sequence[Sequence[object]], lines: list[str], capsys: Capture
+) -> None:
+    show_table(head, rows)
+
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_json_keeps_every_letter(capsys: Capture) -> None:
+    show_json({"b": "ü", "a": [1, None]})
+
+    assert capsys.readouterr().out == '{\n  "b": "ü",\n  "a": [\n    1,\n    null\n  ]\n}\n'
+
+
+def test_error_goes_to_standard_error(capsys: Capture) -> None:
+    show_error(Denied("code", "it is so", hint="do that"))
+    show_error(Denied("code", "without remedy"))
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "cco: it is so\n     do that\ncco: without remedy\n"
+
+
+def test_steps_are_told_to_a_terminal_only(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell("nobody watches")
+    assert capsys.readouterr() == ("", "")
+
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w") as terminal, os.fdopen(ours, "rb", buffering=0) as screen:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        tell("starting")
+        terminal.flush()
+        assert screen.read(100) == b"cco: starting\r\n"
