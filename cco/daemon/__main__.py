@@ -8,7 +8,8 @@ import sys
 from cco import log, paths, systemd
 from cco.configfile import load
 from cco.daemon import listeners
-from cco.errors import CcoError, ConfigError
+from cco.daemon.ending import give_up
+from cco.errors import CcoError
 
 
 def main() -> int:
@@ -21,14 +22,11 @@ def main() -> int:
     try:
         return _serve(environ)
     except CcoError as error:
-        print(f"cco: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(error.hint, file=sys.stderr)
-        return os.EX_CONFIG if isinstance(error, ConfigError) else os.EX_UNAVAILABLE
+        return give_up(error)
 
 
 def _serve(environ: dict[str, str]) -> int:
-    from cco.daemon.server import Application, Hosted
+    from cco.daemon.server import BOOT_STATUS, Application, Hosted
 
     pid, uid = os.getpid(), os.getuid()
     where = paths.locate(environ, uid=uid)
@@ -41,7 +39,6 @@ def _serve(environ: dict[str, str]) -> int:
         served = listeners.open_all(where, settings.server)
         url = served.url
         os.environ.update(listeners.hand_over(served))
-        served.close()
     notifier = systemd.Notifier(environ.get("NOTIFY_SOCKET"))
 
     def build() -> Hosted:
@@ -58,6 +55,10 @@ def _serve(environ: dict[str, str]) -> int:
             notifier=notifier,
             has_watchdog=systemd.watchdog_s(environ, pid=pid) > 0,
         ).run()
+    except SystemExit as ended:
+        if os.getpid() != pid:  # the worker, whose status the arbiter knows how to take
+            raise
+        return BOOT_STATUS.get(ended.code, os.EX_SOFTWARE) if ended.code else os.EX_OK
     finally:
         if not passed and os.getpid() == pid:
             where.socket.unlink(missing_ok=True)

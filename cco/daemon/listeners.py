@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,12 @@ def inherited_url(fds: Sequence[int]) -> str | None:
 def hand_over(listeners: Listeners) -> dict[str, str]:
     """Put the sockets where `sd_listen_fds(3)` finds them in this process; return what to export.
 
-    Gunicorn, and a program that this process becomes, then treat them as systemd's own.
+    Gunicorn, and a program that this process becomes, then treat them as systemd's own. What was
+    open under their numbers is closed, `listeners` too.
     """
     first = FIRST_FD + len(listeners.sockets)
     copies = [fcntl.fcntl(sock, fcntl.F_DUPFD, first) for sock in listeners.sockets]
+    listeners.close()  # now: it may have the very numbers
     for number, copy in enumerate(copies, start=FIRST_FD):
         os.dup2(copy, number)
         os.close(copy)
@@ -99,7 +102,7 @@ def open_unix(path: Path) -> socket.socket:
         sock.close()
         raise Unavailable(
             "socket-failed",
-            f"the socket {path} cannot be made ({exc.strerror})",
+            f"the socket {path} cannot be made ({exc.strerror or exc})",
             hint=f"Look at the directory: ls -ld {path.parent}",
         ) from exc
     finally:
@@ -112,13 +115,23 @@ def _remove_dead(path: Path) -> None:
         try:
             probe.settimeout(2.0)
             probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            path.unlink(missing_ok=True)
+        except FileNotFoundError:
             return
+        except ConnectionRefusedError as exc:
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink(missing_ok=True)
+                return
+            raise Unavailable(
+                "socket-failed",
+                f"{path} is in the way of the socket",
+                hint=f"Move it away: mv {path} {path}.old",
+            ) from exc
+        except BlockingIOError:
+            pass  # it lives, and has more to do than it can take
         except OSError as exc:
             raise Unavailable(
                 "socket-failed",
-                f"the socket {path} cannot be used ({exc.strerror})",
+                f"the socket {path} cannot be used ({exc.strerror or exc})",
                 hint=f"Look at it: ls -l {path}",
             ) from exc
     raise Unavailable(
@@ -148,10 +161,11 @@ def open_tcp(server: Server, *, config: Path) -> socket.socket:
                 f"{server.host}:{server.port} cannot be listened on ({exc.strerror})",
                 hint=f"Set another [server] host or port in {config}/cco.toml",
             ) from exc
+        other = server.port + 1 if server.port < 65535 else server.port - 1
         raise Unavailable(
             "port-taken",
             f"port {server.port} is taken by {port_owner(server.port)}",
-            hint=f"Stop it, or set [server] port = {server.port + 1} in {config}/cco.toml",
+            hint=f"Stop it, or set [server] port = {other} in {config}/cco.toml",
         ) from exc
     return sock
 
@@ -159,7 +173,11 @@ def open_tcp(server: Server, *, config: Path) -> socket.socket:
 def port_owner(port: int, *, proc: Path = Path("/proc")) -> str:
     """Say who listens on a TCP port: ``'name' (pid N)``, or the uid where that cannot be seen."""
     for table in ("tcp", "tcp6"):
-        for line in (proc / "net" / table).read_text(encoding="ascii").splitlines()[1:]:
+        try:
+            lines = (proc / "net" / table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:  # there is no tcp6 where IPv6 is off
+            continue
+        for line in lines:
             columns = line.split()
             if columns[3] == LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
                 return _process_with(f"socket:[{columns[9]}]", proc) or f"uid {columns[7]}"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log where there is no journal: one file, a new one every day, 50 MB in all."""
 
+import contextlib
 import os
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,13 +26,12 @@ class LogFile:
 
     def write(self, data: bytes, *, today: date) -> None:
         """Append `data`; a full disk loses the line, never the daemon."""
-        if today != self._day or self._file.tell() > MAX_BYTES:
-            self._rotate()
-            self._day = today
-        try:
+        with contextlib.suppress(OSError):
+            if today != self._day or self._file.tell() + len(data) > MAX_BYTES:
+                self._rotate()
+                self._day = today
+        with contextlib.suppress(OSError):
             self._file.write(data)
-        except OSError:
-            return
 
     def close(self) -> None:
         """Close the file."""
@@ -45,9 +45,9 @@ class LogFile:
         return datetime.fromtimestamp(self._path.stat().st_mtime, UTC).astimezone().date()
 
     def _rotate(self) -> None:
-        self._file.close()
         names = [self._path, *(Path(f"{self._path}.{nth}") for nth in range(1, KEPT))]
         for old, new in zip(names[-2::-1], names[:0:-1], strict=True):
             if old.exists():
                 old.replace(new)
-        self._file = self._open()
+        full, self._file = self._file, self._open()
+        full.close()

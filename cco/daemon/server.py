@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from gunicorn.http import wsgi
 from gunicorn.workers.gthread import ThreadWorker
 
 from cco.api.wire import current
+from cco.daemon import lifeline
+from cco.daemon.ending import give_up
+from cco.errors import CcoError
 from cco.systemd import Notifier
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,11 @@ GRACE_S: Final = 10
 KEEPALIVE_S: Final = 75
 READY: Final = b"R"
 BEAT: Final = b"W"
+BOOT_STATUS: Final = {
+    Arbiter.WORKER_BOOT_ERROR: os.EX_UNAVAILABLE,
+    Arbiter.APP_LOAD_ERROR: os.EX_CONFIG,
+}
+"""Exit statuses by which a worker that cannot begin ends its arbiter too, and their meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,11 @@ class Answer(wsgi.Response):  # type: ignore[misc]  # Gunicorn has no types
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
         """Take the application's headers; its ``Connection: close`` ends the connection."""
-        super().process_headers(headers)
+        for name, value in headers:
+            if name.lower() in ("date", "server"):  # Gunicorn would drop the upstream's own
+                self.headers.append((name, value))
+            else:
+                super().process_headers([(name, value)])
         if any(name.lower() == "connection" and value == "close" for name, value in headers):
             self.force_close()
 
@@ -102,7 +115,20 @@ wsgi.Response = Answer
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
-    """The one worker: beats its heart, reloads on SIGHUP, ends what waits at a stop."""
+    """The one worker: beats its heart, reloads on SIGHUP, ends what waits at a stop.
+
+    It is killed with its arbiter: the next one makes a worker of its own, with another key.
+    """
+
+    def init_process(self) -> None:
+        """Become the worker, and serve."""
+        lifeline.end_with_parent(signal.SIGKILL, parent=self.ppid)
+        super().init_process()
+
+    def init_signals(self) -> None:
+        """Take SIGHUP from the start: it would end a worker that is still loading."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, self.app.take_hangup)
 
     def notify(self) -> None:
         """Tell arbiter and service manager that the accept loop turns."""
@@ -141,6 +167,14 @@ class CcoArbiter(Arbiter):  # type: ignore[misc]  # Gunicorn has no types
         for pid in list(self.WORKERS):
             self.kill_worker(pid, signal.SIGHUP)
 
+    def handle_usr2(self) -> None:
+        """Make no second master: sockets and watchdog are the service manager's."""
+
+    def handle_ttin(self) -> None:
+        """Keep the one worker: sealed files and sessions are one worker's."""
+
+    handle_ttou = handle_ttin
+
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - Gunicorn's signature
         """Tell the service manager, then stop."""
         self._notifier.send("STOPPING=1\nSTATUS=Stopping")
@@ -169,6 +203,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # Gunicorn has no typ
         self.notifier = notifier
         self.has_watchdog = has_watchdog
         self.hosted: Hosted | None = None
+        self._is_reload_due = False
         self._build = build
         self._threads = threads
         super().__init__()
@@ -199,7 +234,11 @@ class Application(BaseApplication):  # type: ignore[misc]  # Gunicorn has no typ
 
     def load(self) -> Any:
         """Build the application; Gunicorn calls this in the worker."""
-        self.hosted = self._build()
+        try:
+            self.hosted = self._build()
+        except CcoError as error:
+            status = give_up(error)
+            sys.exit(next(code for code, meant in BOOT_STATUS.items() if meant == status))
         return self.hosted.app
 
     def run(self) -> None:
@@ -207,8 +246,16 @@ class Application(BaseApplication):  # type: ignore[misc]  # Gunicorn has no typ
         threading.stack_size(THREAD_STACK_BYTES)
         CcoArbiter(self).run()
 
+    def take_hangup(self, _signal: int, _frame: object) -> None:
+        """Reload, at once or when there is something to reload."""
+        if self.hosted is None:
+            self._is_reload_due = True
+        else:
+            threading.Thread(target=self.hosted.reload, name="reload", daemon=True).start()
+
     def _worker_started(self, worker: Worker) -> None:
-        signal.signal(signal.SIGHUP, self._reload)
+        if self._is_reload_due:
+            self.take_hangup(signal.SIGHUP, None)
         self.heart.say(READY)
         # A signal wakes the arbiter, which would notice only a second later otherwise.
         os.kill(worker.ppid, signal.SIGCHLD)
@@ -216,10 +263,6 @@ class Application(BaseApplication):  # type: ignore[misc]  # Gunicorn has no typ
     def _worker_exits(self, _arbiter: CcoArbiter, _worker: Worker) -> None:
         if self.hosted:
             self.hosted.close()
-
-    def _reload(self, _signal: int, _frame: object) -> None:
-        if self.hosted:
-            threading.Thread(target=self.hosted.reload, name="reload", daemon=True).start()
 
 
 def _keep_headers(_worker: Worker, request: Any) -> None:

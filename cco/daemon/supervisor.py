@@ -3,13 +3,11 @@
 
 A fallback, deliberately small. It opens the sockets and passes them on as systemd would, hears
 READY=1 as systemd would, starts again what died, with a growing pause, and leaves neither mount
-nor socket behind. One thread, one loop.
-
-The lock on `Paths.pid_file` says that a supervisor lives; its text is the pid.
+nor socket behind, not even where it is killed. One thread, one loop.
 """
 
 import contextlib
-import fcntl
+import errno
 import logging
 import os
 import selectors
@@ -24,8 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from cco.config import Settings
-from cco.daemon import listeners
-from cco.errors import Unavailable
+from cco.daemon import lifeline, listeners
 from cco.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -36,6 +33,8 @@ STEADY_S: Final = 10.0
 """A child that ran this long starts again without a pause."""
 STOP_S: Final = 15.0
 """Longest wait for the children at a stop; the API gives its streams ten seconds."""
+DEAD: Final = (errno.ENOTCONN, errno.ECONNABORTED)
+"""How a mount answers whose process was killed."""
 
 
 @dataclass(slots=True)
@@ -43,8 +42,11 @@ class Child:
     """One program, running or about to."""
 
     name: str
-    module: str
-    with_sockets: bool
+    command: tuple[str, ...]
+    """What Python is to run: ``-m`` and behind it."""
+    orphan_signal: signal.Signals
+    """What ends it where we are killed."""
+    with_sockets: bool = False
     pid: int = 0
     is_ready: bool = False
     started_s: float = 0.0
@@ -54,8 +56,6 @@ class Child:
     status: int = 0
     """How it last ended, as a shell would say it."""
     notify: socket.socket = field(default_factory=lambda: _datagram_socket())
-    output: int = -1
-    """Read end of its standard error, -1 where it writes to ours."""
 
 
 class Supervisor:
@@ -83,10 +83,14 @@ class Supervisor:
         self._environ = dict(environ)
         self._on_ready = on_ready
         self._sink = sink
+        self._mount = Path(settings.vfs.mount or paths.mount)
         self._children = [
-            Child("API", "cco.daemon", with_sockets=True),
-            Child("mount", "cco.vfs", with_sockets=False),
+            # Killed, for its streams would keep a new daemon waiting; the mount has to unmount.
+            Child("API", ("cco.daemon",), signal.SIGKILL, with_sockets=True),
+            Child("mount", ("cco.vfs", "--mount", str(self._mount)), signal.SIGTERM),
         ]
+        self._outputs: set[int] = set()
+        """Read ends of what children write, living or not, to standard error."""
         self._selector = selectors.DefaultSelector()
         self._was_ready = False
         self._stop_s: float | None = None
@@ -99,15 +103,15 @@ class Supervisor:
             Unavailable: another daemon runs here, or a socket cannot be had.
         """
         with contextlib.ExitStack() as undo:
-            undo.enter_context(_pid_lock(self._paths.pid_file))
+            self._lock = undo.enter_context(lifeline.hold(self._paths.pid_file))
             self._sockets = listeners.open_all(self._paths, self._settings.server)
-            undo.callback(self._paths.socket.unlink, missing_ok=True)
-            undo.callback(self._sockets.close)
+            undo.callback(self._close_sockets)
             undo.callback(self._clean_mount)
             undo.enter_context(self._signals())
             for child in self._children:
                 self._bind_notify(child)
                 undo.callback(self._unbind_notify, child)
+            undo.callback(self._end_children)
             self._loop()
         return self._exit_status
 
@@ -133,45 +137,48 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         read_end, write_end = os.pipe() if self._sink else (-1, -1)
         child.started_s, child.is_ready = time.monotonic(), False
+        us = os.getpid()
         child.pid = os.fork()
         if child.pid == 0:
-            self._become(child, write_end)
+            self._become(child, write_end, parent=us)
         if self._sink:
             os.close(write_end)
-            child.output = read_end
+            os.set_blocking(read_end, False)
+            self._outputs.add(read_end)
             self._selector.register(
-                read_end, selectors.EVENT_READ, lambda: self._take_output(child)
+                read_end, selectors.EVENT_READ, lambda: self._take_output(read_end)
             )
 
-    def _become(self, child: Child, write_end: int) -> None:
+    def _become(self, child: Child, write_end: int, *, parent: int) -> None:
         """Turn this forked process into the child; never returns."""
         try:
+            os.setsid()  # away from the terminal: a ^C there is for us, who stop it in good order
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            lifeline.end_with_parent(child.orphan_signal, parent=parent)
+            os.set_inheritable(self._lock, True)  # noqa: FBT003
             if write_end >= 0:
                 os.dup2(write_end, 1)
                 os.dup2(write_end, 2)
             environ = {**self._environ, "NOTIFY_SOCKET": child.notify.getsockname()}
             if child.with_sockets:
                 environ |= listeners.hand_over(self._sockets)
-            command = [sys.executable, "-I", "-m", child.module]
+            command = [sys.executable, "-I", "-m", *child.command]
             os.execve(command[0], command, environ)
         finally:
             os._exit(os.EX_OSERR)
 
     def _reap(self) -> None:
-        for child in self._children:
-            if not child.pid:
-                continue
-            pid, status = os.waitpid(child.pid, os.WNOHANG)
-            if pid:
-                self._ended(child, os.waitstatus_to_exitcode(status))
+        """Take note of what has ended; in a container it may be others' orphans, too."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                for child in self._children:
+                    if child.pid == ended[0]:
+                        self._ended(child, os.waitstatus_to_exitcode(ended[1]))
 
     def _ended(self, child: Child, status: int) -> None:
         child.pid, child.status = 0, status
-        if child.output >= 0:
-            self._take_output(child)
         if self._stop_s is not None:
             return
         if not self._was_ready or status == os.EX_CONFIG:
@@ -184,14 +191,15 @@ class Supervisor:
         child.due_s = time.monotonic() + child.pause_s
         log.warning("the %s ended with status %d; it starts again", child.name, status)
 
-    def _take_output(self, child: Child) -> None:
-        data = os.read(child.output, 65536) if child.output >= 0 else b""
-        if data and self._sink:
-            self._sink(data)
-        elif child.output >= 0:
-            self._selector.unregister(child.output)
-            os.close(child.output)
-            child.output = -1
+    def _take_output(self, fd: int) -> None:
+        """Pass on all that has been written to one of the pipes so far."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(fd, 65536):
+                if self._sink:
+                    self._sink(data)
+            self._outputs.discard(fd)
+            self._selector.unregister(fd)
+            os.close(fd)
 
     def _take_notice(self, child: Child) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -213,12 +221,26 @@ class Supervisor:
     def _stop(self) -> None:
         if self._stop_s is None:
             self._stop_s = time.monotonic() + STOP_S
+            self._close_sockets()  # nobody shall wait for an answer that will not come
             self._kill_all(signal.SIGTERM)
 
     def _kill_all(self, number: int) -> None:
         for child in self._children:
             if child.pid:
                 os.kill(child.pid, number)
+
+    def _end_children(self) -> None:
+        """Wait for nobody: whoever still runs here would run on for ever."""
+        self._kill_all(signal.SIGKILL)
+        for child in self._children:
+            if child.pid:
+                os.waitpid(child.pid, 0)
+        for fd in list(self._outputs):
+            self._take_output(fd)
+
+    def _close_sockets(self) -> None:
+        self._sockets.close()
+        self._paths.socket.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -239,7 +261,7 @@ class Supervisor:
             write_end.close()
 
     def _bind_notify(self, child: Child) -> None:
-        path = self._paths.runtime / f"cco-{child.module.rpartition('.')[2]}.notify"
+        path = self._paths.runtime / f"cco-{child.name.lower()}.notify"
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
@@ -255,37 +277,21 @@ class Supervisor:
         child.notify.close()
 
     def _clean_mount(self) -> None:
-        """Remove what a killed mount left; one that ended by itself left nothing."""
-        mount = Path(self._settings.vfs.mount or self._paths.mount)
-        if os.path.lexists(mount):
-            command = ["fusermount", "-u", "-z", "-q", str(mount)]
-            subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
-            with contextlib.suppress(OSError):
-                mount.rmdir()
+        """Remove what a killed mount process left; one that ended by itself left nothing of it."""
+        if self._children[-1].status >= 0:
+            return
+        try:
+            os.statvfs(self._mount)  # stat(2) may be answered from memory
+        except OSError as exc:
+            if exc.errno in DEAD:
+                command = ["fusermount", "-u", "-z", "-q", str(self._mount)]
+                with contextlib.suppress(OSError):
+                    subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
+        with contextlib.suppress(OSError):
+            self._mount.rmdir()
 
 
 def _datagram_socket() -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.settimeout(0)
     return sock
-
-
-@contextlib.contextmanager
-def _pid_lock(path: Path) -> Iterator[None]:
-    """Hold the lock that says that a supervisor lives here."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise Unavailable(
-                "already-running",
-                f"another CCO daemon holds {path}",
-                hint="See: cco daemon status",
-            ) from exc
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
-        yield
-        path.unlink(missing_ok=True)
-    finally:
-        os.close(fd)
