@@ -25,23 +25,27 @@ def read(root: Path = ROOT) -> Build:
     try:
         told = json.loads((root / "_build.json").read_text(encoding="utf-8"))
         return Build(str(told["commit"]), str(told["date"]))
-    except FileNotFoundError:
+    except (OSError, ValueError, KeyError, TypeError):
         return _from_git(root.parent / ".git") or Build("unknown", _date(root.stat().st_mtime))
 
 
 def _from_git(git: Path) -> Build | None:
     try:
+        if git.is_file():  # a linked worktree: "gitdir: DIRECTORY"
+            git = git.parent / git.read_text(encoding="utf-8").strip().removeprefix("gitdir: ")
         head = (git / "HEAD").read_text(encoding="utf-8").strip()
         name = head.removeprefix("ref: ")
         if name == head:
             return Build(head, _date((git / "HEAD").stat().st_mtime))
+        if (git / "commondir").exists():
+            git = git / (git / "commondir").read_text(encoding="utf-8").strip()
         if (git / name).exists():
             commit = (git / name).read_text(encoding="utf-8").strip()
             return Build(commit, _date((git / name).stat().st_mtime))
         packed = (git / "packed-refs").read_text(encoding="utf-8").splitlines()
         commit = next(line.split()[0] for line in packed if line.endswith(f" {name}"))
         return Build(commit, _date((git / "packed-refs").stat().st_mtime))
-    except (OSError, StopIteration):
+    except (OSError, UnicodeDecodeError, StopIteration):
         return None
 
 

@@ -34,8 +34,12 @@ def _loopback(value: str) -> str | None:
 
 
 def _url(value: str) -> str | None:
-    parts = urlsplit(value)
-    ok = parts.scheme in ("http", "https") and parts.hostname and not parts.query
+    try:
+        parts = urlsplit(value)
+        ok = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets without an address between them, a port above 65535
+        ok = False
+    ok = ok and not (parts.query or parts.fragment)
     return None if ok else "must be a URL such as https://api.anthropic.com"
 
 
@@ -85,7 +89,7 @@ class Upstream:
     credential: str = _setting("")
     """systemd credential or path of a 0600 file; empty passes the client's own through."""
     family: str = _setting("anthropic", _name)
-    """Failover stays within a family."""
+    """Failover stays within a family; sessions go to that of the most preferred upstream."""
     ca_file: str = _setting("")
     """Certificates to trust instead of the system's, in PEM."""
     connect_timeout_s: float = _setting(10.0, _between(0.1, 300))

@@ -7,6 +7,7 @@ whole. What is unknown or wrong is an error with file and line: nothing is guess
 """
 
 import difflib
+import errno
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,12 @@ SECTIONS: Final[Mapping[str, type]] = {
 REPEATED: Final = frozenset({"upstream", "budget"})
 PROJECT_KEYS: Final = frozenset({"agents.groups", "knowledge.enabled", "knowledge.inject_tokens"})
 """What a project's ``.cco.toml`` may set: a checkout must not choose where credentials go."""
+HINT: Final = "See what can be set: cco config show"
+
+_PART: Final = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
+_DOTTED: Final = rf"({_PART}(?:\s*\.\s*{_PART})*)"
+_HEADING: Final = re.compile(rf"\s*\[\[?\s*{_DOTTED}\s*\]")
+_ASSIGNMENT: Final = re.compile(rf"\s*{_DOTTED}\s*=")
 
 
 def files(environ: Mapping[str, str], *, config: Path, etc: Path = Path("/etc/cco")) -> list[Path]:
@@ -70,14 +77,14 @@ def load(
         ConfigError: a file that cannot be read, or holds what it must not; nothing is guessed.
     """
     loaded = Loaded(Settings(), {})
-    required = environ.get("CCO_CONFIG")
+    required = Path(environ.get("CCO_CONFIG") or "")
     for path in files(environ, config=config, etc=etc):
-        text = _read(path, required=str(path) == required)
+        text = _read(path, is_required=path == required)
         if text is not None:
             loaded = parse(text, source=str(path), base=loaded)
     if project is not None:
         path = project / ".cco.toml"
-        text = _read(path, required=False)
+        text = _read(path, is_foreign=True)
         if text is not None:
             loaded = parse(text, source=str(path), base=loaded, allowed=PROJECT_KEYS)
     return loaded
@@ -97,10 +104,11 @@ def parse(text: str, *, source: str, base: Loaded, allowed: frozenset[str] | Non
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(
-            "config-syntax", f"{source}: {exc}", hint="See the manual: man 5 cco.toml"
-        ) from exc
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        found = re.search(r" \(at line (\d+), column \d+\)$", str(exc))
+        line = int(found[1]) if found else max(1, len(text.splitlines()))
+        told = str(exc)[: found.start()] if found else str(exc)
+        raise ConfigError("config-syntax", f"{source}:{line}: {told}", hint=HINT) from exc
     reader = _Reader(text.splitlines(), source, allowed)
     origins = dict(base.origins)
     changes: dict[str, Any] = {}
@@ -163,18 +171,25 @@ class _Reader:
             )
             for nth, item in enumerate(value)
         )
+        if section == "upstream" and not made:
+            raise self._wrong(section, section, "must hold one upstream or more", nth=0)
         names = [item.name for item in made if isinstance(item, Upstream)]
-        if section == "upstream" and (not names or len(set(names)) < len(names)):
-            raise self._wrong(section, "name", "must be there once for each upstream", nth=0)
+        for nth, name in enumerate(names):
+            if name in names[:nth]:
+                raise self._wrong(section, "name", f"'{name}' is taken by another", nth=nth)
         return made
 
     def models(self, value: Any, before: Mapping[str, str], origins: dict[str, str]) -> Any:
         """Return the model names with those of the file over them; any key is a name."""
-        if self._allowed is not None or not isinstance(value, dict):
-            raise self._wrong("models", "models", "cannot be set here", nth=0)
+        if self._allowed is not None:
+            raise self._wrong("models", "models", "cannot be set by a project", nth=0)
+        if not isinstance(value, dict):
+            raise self._wrong("models", "models", "must be a table", nth=0)
         for name, got in value.items():
             if not isinstance(got, str) or not got:
-                raise self._wrong("models", name, "must be the id of a model", nth=0)
+                # opus-4.1 without quotes is a table of the name opus-4.
+                complaint = "must be the id of a model (a name with a dot is quoted)"
+                raise self._wrong("models", name, complaint, nth=0)
             origins[f"models.{name}"] = f"{self._source}:{self._line('models', name, nth=0)}"
         return MappingProxyType({**before, **value})
 
@@ -210,31 +225,47 @@ class _Reader:
         return ConfigError(
             "config-invalid",
             f"{self._source}:{line}: {name} in [{section}] {complaint}",
-            hint="See the manual: man 5 cco.toml",
+            hint=HINT,
         )
 
     def _line(self, section: str | None, name: str, *, nth: int) -> int:
         """Return the line of a key, of its table where the key has none of its own, or 1."""
-        inside, seen, start = section is None, -1, 1
+        wanted = [name] if section is None else [section, name]
+        table: list[str] = []
+        seen, start = -1, 0
         for number, line in enumerate(self._lines, start=1):
-            if head := re.match(r"\s*\[+\s*([\w.\"-]+)\s*\]", line):
-                title = head[1].strip('"')
-                if title == (section or name):
-                    seen += 1
-                    start = number if seen == nth else start
-                inside = title == section and seen == nth
-                if section is None and title == name:
+            if heading := _HEADING.match(line):
+                path = table = _parts(heading[1])
+                seen += table == wanted[:1]
+            elif assignment := _ASSIGNMENT.match(line):
+                path = [*table, *_parts(assignment[1])]
+            else:
+                continue
+            if path[0] == wanted[0] and seen in (-1, nth):
+                if path[: len(wanted)] == wanted:
                     return number
-            elif inside and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", line):
-                return number
-        return start
+                start = start or number
+        return start or 1
 
 
-def _read(path: Path, *, required: bool) -> str | None:
+def _parts(dotted: str) -> list[str]:
+    return [part.strip("\"'") for part in re.findall(_PART, dotted)]
+
+
+def _read(path: Path, *, is_required: bool = False, is_foreign: bool = False) -> str | None:
+    """Return the text of a file, None if it need not be there and is not.
+
+    Args:
+        path: of the file.
+        is_required: whether it must be there.
+        is_foreign: whether others may have put it there, who must not make us read a device.
+    """
     try:
+        if is_foreign and path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as exc:
-        if not required:
+        if not is_required:
             return None
         raise ConfigError(
             "config-missing",

@@ -18,9 +18,14 @@ from typing import Final, TextIO
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request that the current thread serves; empty outside of one."""
 
+_VALUE: Final = r"""['"]?\s*[:=,]\s*b?['"]?"""
+"""What stands between a name and its value in ``name: value`` and in every Python literal."""
 _SECRETS: Final = re.compile(
     r"(sk-ant-[\w-]{4})[\w-]+"
-    r"|((?i:bearer|x-api-key['\"]?\s*[:=]|x-cco-session['\"]?\s*[:=]|CCO_SESSION=)\s*['\"]?)[\w.~+/=-]{6,}"
+    rf"|((?i:(?:proxy-)?authorization){_VALUE}\w+\s+)[^\s'\",]+"
+    rf"|((?i:(?:proxy-)?authorization|x-api-key|x-cco-session|api_key|auth_token|oauth_token"
+    rf"|cco_session){_VALUE}|(?i:bearer)\s+)[\w.~+/=-]{{6,}}"
+    r"|(\w://)[^\s/@'\"]+(?=@)"
 )
 _LEVELS: Final[Mapping[str, int]] = {
     "emerg": logging.CRITICAL,
@@ -31,12 +36,21 @@ _LEVELS: Final[Mapping[str, int]] = {
     "notice": logging.INFO,
     "info": logging.INFO,
     "debug": logging.DEBUG,
+    "0": logging.CRITICAL,
+    "1": logging.CRITICAL,
+    "2": logging.CRITICAL,
+    "3": logging.ERROR,
+    "4": logging.WARNING,
+    "5": logging.INFO,
+    "6": logging.INFO,
+    "7": logging.DEBUG,
 }
+"""Names and numbers of `syslog(3)`, as systemd's own programs take them."""
 
 
 def redact(text: str) -> str:
     """Return `text` with everything that looks like a credential blotted out."""
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2]}[redacted]", text)
+    return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}[redacted]", text)
 
 
 def setup(environ: Mapping[str, str], *, stream: TextIO, debug: bool = False) -> None:
@@ -74,11 +88,7 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
-    def formatException(
-        self,
-        ei: tuple[type[BaseException], BaseException, TracebackType | None]
-        | tuple[None, None, None],
-    ) -> str:
+    def formatException(self, ei: _ExcInfo) -> str:
         return redact(super().formatException(ei))
 
 
@@ -93,10 +103,22 @@ def _is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
 
 def _journal() -> logging.Handler | None:
     try:
-        from systemd.journal import JournalHandler
+        from systemd.journal import JournalHandler, send
     except ImportError:
         return None
-    handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER="cco")
+
+    def send_redacted(message: str, /, **fields: object) -> None:
+        # The library adds all that the record holds: arguments and exception, as they are.
+        shown = {
+            name: value if isinstance(value, int) else redact(str(value))
+            for name, value in fields.items()
+            if name.isupper() and name not in ("CODE_ARGS", "EXCEPTION_INFO")
+        }
+        send(message, **shown)
+
+    handler: logging.Handler = JournalHandler(
+        SYSLOG_IDENTIFIER="cco", sender_function=send_redacted
+    )
     handler.setFormatter(_Formatter("%(message)s"))
     return handler
 

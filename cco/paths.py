@@ -21,7 +21,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cco.errors import Unavailable
+from cco.errors import ConfigError, Unavailable
+
+_LONGEST_NAME = "cco-mount.notify"
+"""The longest name of a socket in the runtime directory."""
+_SOCKET_PATH_BYTES = 107
+"""Longest path that a Unix socket can have, `unix(7)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,27 @@ class Paths:
         return self.runtime / "cco.lock"
 
 
-def locate(environ: Mapping[str, str], *, uid: int) -> Paths:
-    """Return the paths of the daemon that serves `uid` in this environment."""
+def locate(environ: Mapping[str, str], *, uid: int, logins: Path = Path("/run/user")) -> Paths:
+    """Return the paths of the daemon that serves `uid` in this environment.
+
+    Args:
+        environ: of the caller; relative paths of the XDG variables do not count, as XDG has it.
+        uid: of the user.
+        logins: where session managers make the runtime directories of users.
+
+    Raises:
+        ConfigError: ``CCO_RUNTIME_DIR`` is a relative path, which is another one for a daemon.
+    """
     home = Path(environ.get("HOME") or "/")
     own = environ.get("CCO_RUNTIME_DIR")
+    if own and not own.startswith("/"):
+        raise ConfigError(
+            "runtime-relative",
+            f"CCO_RUNTIME_DIR must be an absolute path, not '{own}'",
+            hint=f"Set it to: {Path(own).absolute()}",
+        )
     is_system = uid == 0 and not own
-    runtime = Path(own) if own else _runtime_dir(environ, uid=uid)
+    runtime = Path(own) if own else _runtime_dir(environ, uid=uid, logins=logins)
     if state_dir := environ.get("STATE_DIRECTORY"):
         state = Path(state_dir.split(":")[0])
     elif is_system:
@@ -80,20 +100,37 @@ def make_runtime(paths: Paths, *, uid: int) -> None:
     """Make the runtime directory 0700 if it is missing, and check that it is ours alone.
 
     Raises:
-        Unavailable: it cannot be made, or somebody else could write to it.
+        Unavailable: it cannot be made, or somebody else could write to it or lead us elsewhere.
     """
     runtime = paths.runtime
+    if len(os.fsencode(runtime / _LONGEST_NAME)) > _SOCKET_PATH_BYTES:
+        raise Unavailable(
+            "runtime-too-long",
+            f"the path of the runtime directory {runtime} is too long for a socket in it",
+            hint="Set XDG_RUNTIME_DIR or CCO_RUNTIME_DIR to a directory with a shorter path",
+        )
     try:
         runtime.mkdir(mode=0o700, exist_ok=True)
-        found = runtime.stat()
+        found = runtime.lstat()
     except OSError as exc:
         raise Unavailable(
             "runtime-missing",
             f"the runtime directory {runtime} cannot be used ({exc.strerror})",
             hint="Log in through a session manager, or set XDG_RUNTIME_DIR to a directory of yours",
         ) from exc
-    writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if found.st_uid != uid or writable_by_others:
+    if stat.S_ISLNK(found.st_mode):
+        raise Unavailable(
+            "runtime-unsafe",
+            f"the runtime directory {runtime} is a symbolic link",
+            hint="Remove it, or name the directory that it leads to",
+        )
+    if found.st_uid != uid:
+        raise Unavailable(
+            "runtime-unsafe",
+            f"the runtime directory {runtime} belongs to another user",
+            hint="Set XDG_RUNTIME_DIR or CCO_RUNTIME_DIR to a directory of yours",
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise Unavailable(
             "runtime-unsafe",
             f"others may write to the runtime directory {runtime}",
@@ -101,15 +138,17 @@ def make_runtime(paths: Paths, *, uid: int) -> None:
         )
 
 
-def _runtime_dir(environ: Mapping[str, str], *, uid: int) -> Path:
+def _runtime_dir(environ: Mapping[str, str], *, uid: int, logins: Path) -> Path:
     if uid == 0:
         return Path("/run")
-    if given := environ.get("XDG_RUNTIME_DIR"):
+    given = environ.get("XDG_RUNTIME_DIR", "")
+    if given.startswith("/"):
         return Path(given)
-    usual = Path(f"/run/user/{uid}")
+    usual = logins / str(uid)
     if usual.is_dir() and usual.stat().st_uid == uid and os.access(usual, os.W_OK):
         return usual
-    return Path(environ.get("TMPDIR") or "/tmp") / f"cco-{uid}"
+    temporary = environ.get("TMPDIR", "")
+    return Path(temporary if temporary.startswith("/") else "/tmp") / f"cco-{uid}"
 
 
 def _xdg(environ: Mapping[str, str], name: str, default: Path) -> Path:

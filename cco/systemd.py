@@ -32,6 +32,12 @@ class Notifier:
         if self._notifier is not None:
             self._notifier.notify(text)
 
+    def close(self) -> None:
+        """Let go of the socket; what is sent from now on is lost."""
+        if self._notifier is not None and self._notifier.socket is not None:
+            self._notifier.socket.close()
+        self._notifier = None
+
 
 def _at(address: str) -> sdnotify.SystemdNotifier:
     """Return a notifier that speaks to `address`.
@@ -57,7 +63,7 @@ def inherited_fds(environ: Mapping[str, str], *, pid: int) -> tuple[int, ...]:
     if environ.get("LISTEN_PID") != str(pid):
         return ()
     count = environ.get("LISTEN_FDS", "0")
-    return tuple(range(FIRST_FD, FIRST_FD + int(count))) if count.isdigit() else ()
+    return tuple(range(FIRST_FD, FIRST_FD + int(count))) if count.isdecimal() else ()
 
 
 def watchdog_s(environ: Mapping[str, str], *, pid: int) -> float:
@@ -65,4 +71,4 @@ def watchdog_s(environ: Mapping[str, str], *, pid: int) -> float:
     if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
         return 0.0
     limit_us = environ.get("WATCHDOG_USEC", "0")
-    return int(limit_us) / 1e6 if limit_us.isdigit() else 0.0
+    return int(limit_us) / 1e6 if limit_us.isdecimal() else 0.0

@@ -10,18 +10,27 @@ socket that its owner has closed is shown as uid 0. What cannot be told is refus
      0: 0100007F:0BB8 0100007F:D3A2 01 ...                                     1000        0 12345
 """
 
+import re
 import socket
 import struct
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from cco.errors import Denied, RequestError
 
 ESTABLISHED: Final = "01"
 PEERCRED: Final = struct.Struct("3i")
-TABLES: Final = {socket.AF_INET: Path("/proc/net/tcp"), socket.AF_INET6: Path("/proc/net/tcp6")}
+_LOOPBACK_V4: Final = re.compile(r"127(\.(0|[1-9][0-9]{0,2})){3}")
+TABLES: Final[dict[int, Path]] = {
+    socket.AF_INET: Path("/proc/net/tcp"),
+    socket.AF_INET6: Path("/proc/net/tcp6"),
+}
+MAPPED: Final = "::ffff:"
+
+Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""Host, port, and of IPv6 more, as `socket` has it."""
 
 
 class Guard:
@@ -64,8 +73,11 @@ class Guard:
 
 
 def is_our_name(host: str, *, port: int) -> bool:
-    """Say whether a ``Host`` header is a loopback name with our port."""
-    return host.lower() in {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+    """Say whether a ``Host`` header is a loopback name, or any loopback address, with our port."""
+    name, _, given = host.lower().rpartition(":")
+    if given != str(port):
+        return False
+    return name in ("localhost", "[::1]") or _LOOPBACK_V4.fullmatch(name) is not None
 
 
 def unix_uid(connection: socket.socket) -> int:
@@ -81,15 +93,36 @@ def tcp_uid(connection: socket.socket) -> int | None:
     """Return the uid of a loopback TCP peer; None if it can no longer be told."""
     try:
         peer, ours = connection.getpeername(), connection.getsockname()
-        with TABLES[connection.family].open(encoding="ascii") as table:
-            return find_uid(table, local=peer, remote=ours, family=connection.family)
-    except (OSError, KeyError):
+    except OSError:
         return None
+    for family, local, remote in views(connection.family, peer, ours):
+        try:
+            with TABLES[family].open(encoding="ascii") as table:
+                uid = find_uid(table, local=local, remote=remote, family=family)
+        except OSError:  # there is no tcp6 where IPv6 is off
+            continue
+        if uid is not None:
+            return uid
+    return None
 
 
-def find_uid(
-    table: Iterable[str], *, local: tuple[str, int], remote: tuple[str, int], family: int
-) -> int | None:
+def views(family: int, peer: Address, ours: Address) -> list[tuple[int, Address, Address]]:
+    """Return how both ends of a connection may stand in the kernel's tables.
+
+    A client may have reached an IPv4 address through an IPv6 socket; it then stands in ``tcp6``,
+    with mapped addresses, and the other way round.
+    """
+    found = [(family, peer, ours)]
+    if family == socket.AF_INET:
+        mapped = [(f"{MAPPED}{end[0]}", end[1]) for end in (peer, ours)]
+        found.append((socket.AF_INET6, mapped[0], mapped[1]))
+    elif peer[0].startswith(MAPPED) and ours[0].startswith(MAPPED):
+        plain = [(end[0].removeprefix(MAPPED), end[1]) for end in (peer, ours)]
+        found.append((socket.AF_INET, plain[0], plain[1]))
+    return found
+
+
+def find_uid(table: Iterable[str], *, local: Address, remote: Address, family: int) -> int | None:
     """Return the uid of the established connection from `local` to `remote` in a kernel table."""
     wanted = f"{encode_address(local, family=family)} {encode_address(remote, family=family)} "
     for line in table:
@@ -101,7 +134,7 @@ def find_uid(
     return None
 
 
-def encode_address(address: tuple[str, int], *, family: int) -> str:
+def encode_address(address: Address, *, family: int) -> str:
     """Return an address as the kernel's table prints it: words in the machine's order, in hex."""
     packed = socket.inet_pton(family, address[0])
     words = struct.unpack(f"={len(packed) // 4}I", packed)

@@ -23,6 +23,7 @@ def create_app(services: Services) -> Flask:
     """
     app = Flask("cco", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # members keep their documented order
+    app.url_map.merge_slashes = False  # a redirect would be no answer that clients expect
     guard = Guard(uid=services.uid)
     errors.install(app)
 

@@ -2,9 +2,8 @@
 """Errors become HTTP answers here, and only here.
 
 On ``/api/`` and wherever else CCO speaks for itself: ``{"error": {"code", "message", "hint"}}``.
-On ``/v1/``, where Claude Code listens, the provider's shape and the header ``x-cco-error``:
-``{"type": "error", "error": {"type", "message"}, "request_id"}``; never 401, which would make the
-client burn its refresh token.
+On ``/v1/``, where Claude Code listens, the provider's shape, as `gateway.errors` writes it. Which
+status an error has is the gateway's table too, but for the codes below.
 """
 
 import json
@@ -13,64 +12,24 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from cco.errors import (
-    BudgetExceeded,
-    CcoError,
-    ConfigError,
-    Denied,
-    LaunchError,
-    NotFound,
-    RequestError,
-    SealError,
-    StoreError,
-    Unavailable,
-    UpstreamError,
-    UpstreamRefused,
-    UpstreamTimeout,
-)
+from cco.errors import CcoError, RequestError, Unavailable
+from cco.gateway import errors as gateway_errors
 
 log = logging.getLogger(__name__)
 
-STATUS: dict[type[CcoError], int] = {
-    NotFound: 404,
-    RequestError: 400,
-    Denied: 403,
-    BudgetExceeded: 402,
-    UpstreamTimeout: 504,
-    UpstreamRefused: 502,
-    UpstreamError: 502,
-    Unavailable: 503,
-    ConfigError: 500,
-    StoreError: 500,
-    SealError: 500,
-    LaunchError: 500,
-}
-"""Most particular class first; a code may ask for another status below."""
-
+STATUS = gateway_errors.STATUS
 STATUS_OF_CODE: dict[str, int] = {
     "agents-busy": 429,
     "body-too-large": 413,
     "foreign-host": 421,
     "knowledge-off": 409,
 }
-
-TYPES: dict[int, str] = {
-    400: "invalid_request_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-}
-"""The provider's error types; other statuses are ``api_error``."""
+"""Codes that ask for another status than their class."""
 
 
 def status_of(error: CcoError) -> int:
     """Return the HTTP status that stands for an error."""
-    if error.code in STATUS_OF_CODE:
-        return STATUS_OF_CODE[error.code]
-    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+    return STATUS_OF_CODE.get(error.code) or gateway_errors.status_of(error)
 
 
 def is_gateway_path(path: str) -> bool:
@@ -81,18 +40,16 @@ def is_gateway_path(path: str) -> bool:
 def answer(error: CcoError, *, status: int, path: str, request_id: str) -> Response:
     """Return the response for an error, in the shape that the caller of `path` understands."""
     if is_gateway_path(path):
-        sentence = f"{error.message}. {error.hint}" if error.hint else error.message
-        payload: dict[str, object] = {
-            "type": "error",
-            "error": {"type": TYPES.get(status, "api_error"), "message": f"CCO: {sentence}"},
-            "request_id": request_id,
-        }
+        data = gateway_errors.render_body(error, request_id, status=status)
+        fields = gateway_errors.error_headers(error, request_id, length=len(data), status=status)
+        response = Response(data, status=status, headers=fields)
     else:
-        payload = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-    response = Response(json.dumps(payload), status=status, mimetype="application/json")
-    response.headers["x-cco-error"] = error.code
-    if request.method not in ("GET", "HEAD") and status in (403, 421):
-        response.headers["Connection"] = "close"  # the body was not read
+        told = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        response = Response(json.dumps(told), status=status, mimetype="application/json")
+        response.headers["x-cco-error"] = error.code
+    has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
+    if has_body or (request.method not in ("GET", "HEAD") and status in (403, 421)):
+        response.headers["Connection"] = "close"  # the body may not have been read
     return response
 
 
@@ -115,7 +72,7 @@ def install(app: Flask) -> None:
         told = RequestError(
             known.get(status, "bad-request"),
             f"{request.method} {request.path} is not served ({error.name})",
-            hint="See GET /openapi.json",
+            hint="Look at the path and the method",
         )
         return answer(told, status=status, path=request.path, request_id=_request_id())
 

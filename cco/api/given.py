@@ -51,7 +51,10 @@ def payload() -> dict[str, Any]:
 
 def text(given: Mapping[str, Any], name: str, default: str | None = None) -> str:
     """Return a member that must be a text."""
-    return str(_typed(given, name, default, str, "a text"))
+    value = str(_typed(given, name, default, str, "a text"))
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise RequestError("bad-member", f"'{name}' holds half a character")
+    return value
 
 
 def number(given: Mapping[str, Any], name: str, default: int | None = None) -> int:

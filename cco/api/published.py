@@ -39,7 +39,7 @@ health
 CLAUDE.md, plugin/
     The same in the clear, for Claude Code. Only processes that `cco` started may open them.
 
-More:  man cco-vfs, cco doctor
+More:  cco --help
 """
 
 

@@ -20,8 +20,12 @@ from cco.catalog.loader import Catalog
 from cco.config import Settings
 from cco.configfile import load
 from cco.errors import CcoError, NotFound
+from cco.gateway import credentials
+from cco.gateway.balance import Bindings
+from cco.gateway.credentials import Credentials
 from cco.gateway.proxy import Gateway
 from cco.ledger.prices import Prices
+from cco.ledger.retention import Retention
 from cco.ledger.store import Store
 from cco.orchestration.attribution import AgentRuns
 from cco.orchestration.hooks import Hooks
@@ -35,6 +39,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 8.0
 """Seconds that answers have to end by themselves at a stop; less than Gunicorn's patience."""
+HOUSEKEEPING_S: Final = 30.0
 NO_URL: Final = "http://127.0.0.1:3000"
 """What hooks would be posted to while there is no HTTP listener: nobody can launch then."""
 
@@ -64,6 +69,7 @@ class Services:
     settings: Settings
     catalog: Catalog
     published: Published
+    credentials: Credentials
     gateway: Gateway
     invoker: Invoker
 
@@ -79,14 +85,34 @@ class Services:
         self.mounts = MountLine()
         self._reload_lock = threading.Lock()
         self._reload_warning: Warned | None = None
+        self._retired: list[Gateway] = []
+        """Gateways of former settings, as long as answers of theirs are under way."""
+        self._bindings = Bindings(time.monotonic)
         self.shortfalls = protect_process()
         self.vault = Vault.create()
         settings = load(environ, config=paths.config).settings
-        self.store = Store.open(Path(settings.ledger.database or paths.state / "cco.db"))
+        self._lasting = _lasting(settings)
+        self.database = Path(settings.ledger.database or paths.state / "cco.db")
+        self.store = Store.open(
+            self.database,
+            retention=Retention(
+                days=settings.ledger.retention_days,
+                max_bytes=settings.ledger.max_bytes,
+                now_ns=time.time_ns,
+            ),
+        )
         self.sessions = Sessions(self.store, now_ns=time.time_ns)
         self.runs = AgentRuns(self.store, now_ns=time.time_ns, name_of=self.agent_name)
         self.hooks = Hooks(self.runs)
-        self._apply(settings)
+        try:
+            self._apply(settings)
+        except BaseException:
+            self.store.close()
+            self.sessions.close()
+            self.vault.close()
+            raise
+        self._is_closing = threading.Event()
+        threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
 
     def uptime_s(self) -> float:
         """Return how long the worker has been up, in seconds."""
@@ -114,16 +140,26 @@ class Services:
     def stop(self) -> None:
         """Let answers under way end by themselves for a while, then end them."""
         self.mounts.stop()
+        gateways = [self.gateway, *self._retired]
         deadline = time.monotonic() + DRAIN_S
-        while self.gateway.running and time.monotonic() < deadline:
+        while any(one.running for one in gateways) and time.monotonic() < deadline:
             time.sleep(0.05)
-        self.gateway.stop()
+        for one in gateways:
+            one.stop()
 
     def close(self) -> None:
         """Let go of everything."""
+        self._is_closing.set()
+        self.gateway.close()
         self.store.close()
         self.sessions.close()
         self.vault.close()
+
+    def _keep_house(self) -> None:
+        """Close idle upstream connections and forget sessions that have ended."""
+        while not self._is_closing.wait(HOUSEKEEPING_S):
+            self.gateway.reap()
+            self.sessions.live()
 
     def agent_name(self, agent_type: str) -> str:
         """Return the catalogue's name for a client's agent type, or the type itself."""
@@ -140,13 +176,34 @@ class Services:
         ]
         shortfalls = (*self.shortfalls, *self.vault.shortfalls)
         found += [Warned(lack.code, lack.message) for lack in shortfalls]
+        found += [
+            Warned("no-credential", lack.message, lack.hint) for lack in self.credentials.missing
+        ]
         found += [self._reload_warning] if self._reload_warning else []
+        if _lasting(self.settings) != self._lasting:
+            found.append(
+                Warned(
+                    "restart-needed",
+                    "settings have changed that hold from the next start only"
+                    " ([server], [vfs] mount or [ledger])",
+                    "Run: cco daemon restart",
+                )
+            )
+        if reason := self.store.health()["reason"]:
+            found.append(
+                Warned(
+                    "ledger-degraded",
+                    f"the ledger cannot be written, requests go on without it ({reason})",
+                    f"Make room on the disk and {self.database.parent} writable for you",
+                )
+            )
         if self.http_url is None:
             found.append(
                 Warned(
                     "no-http",
                     "there is no HTTP listener, so Claude Code cannot be launched",
-                    "Free the port or set another one: systemctl --user status cco-http.socket",
+                    "Free its port or set another one (systemctl --user edit cco-http.socket),"
+                    " then: cco daemon restart",
                 )
             )
         return found
@@ -161,13 +218,9 @@ class Services:
         catalog = loader.load(loader.BUILTIN, user=self.paths.config)
         override = Path(settings.ledger.prices) if settings.ledger.prices else None
         prices = Prices.load(override)
-        gateway = Gateway(settings.upstream, store=self.store, prices=prices, environ=self.environ)
-        before = self.gateway if hasattr(self, "gateway") else None
-        self.settings, self.catalog, self.gateway = settings, catalog, gateway
-        if before is not None:
-            before.close()
-        self.invoker = Invoker(settings, gateway, prices, now_ns=time.time_ns)
-        self.published = publish(
+        keys = credentials.load(settings.upstream, environ=self.environ, uid=self.uid)
+        # Before anything is replaced: of a reload that fails nothing may remain.
+        published = publish(
             catalog.in_groups(settings.agents.groups),
             self.vault,
             version=__version__,
@@ -175,8 +228,34 @@ class Services:
             api_url=self.http_url or NO_URL,
             now_ns=time.time_ns(),
         )
+        gateway = Gateway(
+            settings.upstream,
+            store=self.store,
+            prices=prices,
+            environ=self.environ,
+            keys=keys.keys,
+            bindings=self._bindings,
+        )
+        before = self.gateway if hasattr(self, "gateway") else None
+        self.settings, self.catalog, self.gateway = settings, catalog, gateway
+        self.credentials = keys
+        if before is not None:
+            before.close()
+            self._retired = [one for one in (*self._retired, before) if one.running]
+        self.invoker = Invoker(settings, gateway, prices, now_ns=time.time_ns)
+        self.published = published
         self.mounts.show(
             generation=self.published.generation,
             health=self.health(),
             entries=self.published.entries(),
         )
+
+
+def _lasting(settings: Settings) -> tuple[object, ...]:
+    """Return what a reload cannot change: sockets, mount and database are open."""
+    ledger = settings.ledger
+    return (
+        settings.server,
+        settings.vfs.mount,
+        (ledger.database, ledger.retention_days, ledger.max_bytes),
+    )

@@ -8,13 +8,17 @@ carries the same id with the agent's type, before the first of them. What was ne
 Threading: all methods may be called from any thread.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from cco.errors import StoreError
 from cco.ledger.rows import AgentRun
 from cco.ledger.store import Store
+
+log = logging.getLogger(__name__)
 
 MAIN: Final = "main"
 """The session itself, not one of its subagents."""
@@ -74,7 +78,11 @@ class AgentRuns:
             known = self._names.get(key)
         if known is not None:
             return known
-        run = self._store.find_agent_run(client_session, agent_id)
+        try:
+            run = self._store.find_agent_run(client_session, agent_id)
+        except StoreError as error:  # a request goes on whatever has become of the ledger
+            log.debug("the runs of agents cannot be read: %s", error.message)
+            return UNATTRIBUTED
         if run is None:
             return UNATTRIBUTED
         self._remember(key, run.agent)

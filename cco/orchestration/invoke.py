@@ -95,7 +95,7 @@ class Invoker:
             UpstreamError: the provider refused or did not answer.
         """
         _check(asked)
-        if not api_key and not self._settings.upstream[0].credential:
+        if not api_key and not self._gateway.has_credential(session):
             raise RequestError(
                 "no-credential",
                 "there is no API key to ask the model provider with",
@@ -190,7 +190,7 @@ def _decode(data: bytes, *, status: int) -> Mapping[str, Any]:
     """
     try:
         told = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if status == 200 and isinstance(told, dict):
         return told

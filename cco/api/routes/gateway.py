@@ -6,6 +6,7 @@ the decoded path that WSGI offers.
 """
 
 import errno
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -20,6 +21,7 @@ from cco.errors import RequestError
 from cco.gateway.call import Answer, Attribution, Call, SessionRef
 from cco.gateway.errors import AnswerCut
 
+PREFIX: Final = re.compile(r"^/s/[^/?]*")
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -50,7 +52,7 @@ def blueprint(services: Services) -> Blueprint:
         session = None if session_id is None else _session(services, session_id)
         target = request.environ["RAW_URI"]
         if session_id is not None:
-            target = target.removeprefix(f"/s/{session_id}")
+            target = PREFIX.sub("", target, count=1)  # as written, which may not be as decoded
         headers = list(wire.current.headers)
         answer = services.gateway.forward(
             Call(

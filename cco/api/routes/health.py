@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``GET /health``: how the daemon is."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, jsonify
@@ -9,6 +10,8 @@ from flask.typing import ResponseReturnValue
 from cco import __version__
 from cco.api.mounts import MountReport
 from cco.api.services import Services
+from cco.gateway.breaker import State
+from cco.gateway.circuits import NO_CREDENTIAL
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -24,10 +27,14 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def describe(services: Services) -> dict[str, Any]:
-    """Return the answer of ``GET /health``; ``degraded`` means that it cannot serve."""
+    """Return the answer of ``GET /health``; ``degraded`` means that it cannot serve.
+
+    For ``upstreams`` see `cco.gateway.circuits.Circuits.states`.
+    """
     report = services.mounts.report
     is_mounted = report is not None and report.is_serving
-    is_ok = is_mounted and services.health() == "OK"
+    upstreams = services.gateway.upstream_states()
+    is_ok = is_mounted and services.health() == "OK" and not are_out(upstreams)
     return {
         "status": "ok" if is_ok else "degraded",
         "version": __version__,
@@ -35,12 +42,10 @@ def describe(services: Services) -> dict[str, Any]:
         "vfs": {
             "mounted": is_mounted,
             "path": report.path if report else services.mount_path,
-            "status": services.health() if is_mounted else _mount_status(report),
+            "status": services.health() if is_mounted else _why_not_mounted(services, report),
         },
         "ledger": {"status": services.store.health()["status"]},
-        "upstreams": [
-            {"name": upstream.name, "state": "up"} for upstream in services.settings.upstream
-        ],
+        "upstreams": upstreams,
         "http": {"url": services.http_url},
         "warnings": [
             {"code": warning.code, "message": warning.message, "hint": warning.hint}
@@ -49,5 +54,13 @@ def describe(services: Services) -> dict[str, Any]:
     }
 
 
-def _mount_status(report: MountReport | None) -> str:
+def are_out(upstreams: Sequence[Mapping[str, object]]) -> bool:
+    """Say whether every upstream is out; one that merely has no key yet is worth a warning."""
+    states = {upstream["state"] for upstream in upstreams}
+    return State.OPEN in states and states <= {State.OPEN, NO_CREDENTIAL}
+
+
+def _why_not_mounted(services: Services, report: MountReport | None) -> str:
+    if services.mounts.trouble:
+        return f"not mounted: {services.mounts.trouble}"
     return report.message if report else "not mounted"

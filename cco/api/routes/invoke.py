@@ -24,6 +24,8 @@ def blueprint(services: Services) -> Blueprint:
         context = told.get("context", "")
         if not isinstance(context, str | dict):
             raise RequestError("bad-member", "'context' must be a text or an object")
+        if isinstance(context, str):
+            context = given.text(told, "context", "")
         asked = Invocation(
             agent=services.catalog.find(given.text(told, "agent")),
             task=given.text(told, "task"),

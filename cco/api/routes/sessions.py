@@ -23,7 +23,7 @@ def blueprint(services: Services) -> Blueprint:
         given.require_local_socket()
         told = given.payload()
         upstream = given.text(told, "upstream", "")
-        if upstream and urlsplit(upstream).scheme not in ("http", "https"):
+        if upstream and not _is_http(upstream):
             raise RequestError("bad-member", "'upstream' must be an http or https URL")
         session, token = services.sessions.register(
             pid=given.number(told, "pid"),
@@ -43,6 +43,14 @@ def blueprint(services: Services) -> Blueprint:
         return "", 204
 
     return routes
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an address between them, a port above 65535
+        return False
 
 
 def describe(session: Session) -> dict[str, Any]:

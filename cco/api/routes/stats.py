@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/project/stats`` and ``/api/machine/stats``: cost and tokens, from the ledger alone."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Blueprint, request
@@ -64,8 +64,11 @@ def _moment(name: str) -> int | None:
         return None
     try:
         # An unescaped + of the zone arrives as a space.
-        moment = datetime.fromisoformat(value.replace(" ", "+"))
-        return int(moment.timestamp() * 1_000_000) * 1000
+        moment = datetime.fromisoformat(value.replace(" ", "+")).astimezone(UTC)
+        since_ns = int(moment.timestamp() * 1_000_000) * 1000
+        if abs(since_ns) >= 2**63:  # more than the ledger can compare with
+            raise ValueError(value)
+        return since_ns
     except (ValueError, OverflowError, OSError) as exc:
         raise RequestError(
             "bad-time", f"'{name}' is not a time", hint=f"Such as {name}=2026-11-22T10:00:00Z"

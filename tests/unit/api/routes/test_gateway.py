@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claude Code's API through the application: what goes upstream, and under whose name."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cco.api.routes.gateway import Passed
+from tests.mounting import wait_until
+from tests.rawserver import RawServer, always, chunk, reply, serving
+from tests.unit.api.house import House, open_house, provider_error_of
+
+ExpectLog = Callable[[str], None]
+
+BODY = b'{"model":"claude-opus-4-8","max_tokens":9,"messages":[]}'
+ANSWER = b'{"type":"message","usage":{"input_tokens":1,"output_tokens":1}}'
+
+
+@pytest.fixture
+def upstream() -> Iterator[RawServer]:
+    answer = reply(
+        "200 Fine",
+        "Content-Type: application/json",
+        "Date: Sun, 22 Nov 2026 00:00:00 GMT",
+        "Server: theirs",
+        "X-Twice: a",
+        "X-Twice: b",
+        "request-id: req_1",
+        body=ANSWER,
+    )
+    with serving(always(answer)) as server:
+        yield server
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upstream: RawServer) -> Iterator[House]:
+    settings = f'[[upstream]]\nname = "theirs"\nbase_url = "{upstream.url}"\n'
+    with open_house(tmp_path, monkeypatch, settings=settings) as found:
+        yield found
+
+
+def rows(house: House, count: int = 1) -> list[dict[str, object]]:
+    """Return the ledger's rows, once there are this many."""
+    wait_until(lambda: len(_rows(house)) >= count, f"{count} rows are in the ledger")
+    return _rows(house)
+
+
+def _rows(house: House) -> list[dict[str, object]]:
+    with house.services.store.reading() as connection:
+        cursor = connection.execute("SELECT * FROM requests ORDER BY id")
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("target", "sent"),
+    [
+        ("/v1/messages?beta=true", "/v1/messages?beta=true"),
+        ("/s/SESSION/v1/messages?beta=true", "/v1/messages?beta=true"),
+        # byte for byte: not as WSGI has decoded it
+        ("/v1/models/a%2Fb%20c?x=%7e&y", "/v1/models/a%2Fb%20c?x=%7e&y"),
+        ("/s/SESSION/v1/models/a%2Fb?x=/s/SESSION/", "/v1/models/a%2Fb?x=/s/SESSION/"),
+        ("/v1/a;b=c/d", "/v1/a;b=c/d"),
+        ("/v1/", "/v1/"),
+    ],
+)
+def test_target_goes_upstream_as_it_was_written(
+    target: str, sent: str, house: House, upstream: RawServer
+) -> None:
+    session, _ = house.register()
+    house.ask("POST", target.replace("SESSION", session), data=BODY)
+
+    if target == "/v1/":  # nothing of theirs is there
+        assert upstream.received == []
+        return
+    (received,) = upstream.received
+    assert (received.target, received.body) == (sent.replace("SESSION", session), BODY)
+
+
+def test_prefix_is_taken_off_however_it_is_written(house: House, upstream: RawServer) -> None:
+    session, _ = house.register()
+    odd = f"%{ord(session[0]):02x}{session[1:]}"
+    house.ask("POST", f"/s/{odd}/v1/messages", data=BODY)
+
+    (received,) = upstream.received
+    assert received.target == "/v1/messages"
+    assert rows(house)[0]["session_id"] == session
+
+
+def test_headers_go_both_ways_as_they_are(house: House, upstream: RawServer) -> None:
+    answer = house.ask(
+        "POST",
+        "/v1/messages",
+        data=BODY,
+        headers={"anthropic-beta": "a,b", "x-unknown": "1", "x-api-key": "k", "x-cco-session": "t"},
+        by_tcp=True,
+    )
+    (received,) = upstream.received
+    assert received.values("anthropic-beta") == ["a,b"]
+    assert received.values("x-unknown") == ["1"]
+    assert received.values("x-api-key") == ["k"]
+    assert received.values("x-cco-session") == []  # ours goes nowhere
+
+    assert answer.status == "200 Fine"
+    assert answer.data == ANSWER
+    assert answer.headers.getlist("x-twice") == ["a", "b"]
+    assert answer.headers["request-id"] == "req_1"
+    assert answer.headers["date"] == "Sun, 22 Nov 2026 00:00:00 GMT"
+    assert answer.headers["server"] == "theirs"
+    assert answer.headers["content-length"] == str(len(ANSWER))
+    assert answer.headers["x-cco-upstream"] == "theirs"
+    assert answer.headers["x-cco-request-id"].startswith("cco_")
+    assert "x-cco-cache" in answer.headers
+
+
+def test_answer_has_nothing_of_the_frameworks() -> None:
+    answer = Passed(b"x")
+
+    assert [name for name, _ in answer.headers] == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_every_method_is_passed_on(method: str, house: House, upstream: RawServer) -> None:
+    assert house.ask(method, "/v1/files/x").status_code == 200
+    assert [one.method for one in upstream.received] == [method]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("path", ["/", "/s/SESSION", "/s/SESSION/", "/s/unknown"])
+def test_probe_is_answered_here(method: str, path: str, house: House, upstream: RawServer) -> None:
+    session, _ = house.register()
+    answer = house.ask(method, path.replace("SESSION", session))
+
+    assert answer.status_code == 200
+    assert upstream.received == []
+
+
+def test_unknown_session_is_refused_and_never_sent_elsewhere(
+    house: House, upstream: RawServer
+) -> None:
+    answer = house.ask("POST", f"/s/{'0' * 16}/v1/messages", data=BODY)
+
+    assert provider_error_of(answer) == (400, "unknown-session", "invalid_request_error")
+    assert "start it again with cco" in answer.get_json()["error"]["message"]
+    assert upstream.received == []
+
+
+def test_session_that_has_ended_is_refused(house: House, upstream: RawServer) -> None:
+    session, _ = house.register()
+    house.ask("DELETE", f"/api/sessions/{session}")
+    answer = house.ask("POST", f"/s/{session}/v1/messages", data=BODY)
+
+    assert provider_error_of(answer)[:2] == (400, "unknown-session")
+    assert upstream.received == []
+
+
+def test_session_goes_to_the_upstream_that_it_brought(house: House, upstream: RawServer) -> None:
+    with serving(always(reply(body=ANSWER))) as own:
+        session, _ = house.register(project="/mine", upstream=f"{own.url}/prefix/")
+        assert house.ask("POST", f"/s/{session}/v1/messages", data=BODY).status_code == 200
+
+    assert [one.target for one in own.received] == ["/prefix/v1/messages"]
+    assert upstream.received == []
+    assert (rows(house)[0]["project"], rows(house)[0]["session_id"]) == ("/mine", session)
+
+
+def test_request_is_recorded_under_the_agents_name(house: House) -> None:
+    runs = house.services.runs
+    runs.started("client", "a1", "cco:chief-architect")
+    for agent, parent in (("a1", ""), ("a2", "a1"), ("", "")):
+        headers = {"x-claude-code-session-id": "client"}
+        headers |= {"x-claude-code-agent-id": agent} if agent else {}
+        headers |= {"x-claude-code-parent-agent-id": parent} if parent else {}
+        house.ask("POST", "/v1/messages", data=BODY, headers=headers)
+
+    names = ("client_session", "agent_id", "agent", "parent_agent_id", "parent_agent")
+    assert [tuple(row[name] for name in names) for row in rows(house, 3)] == [
+        ("client", "a1", "Chief Architect", "", "main"),
+        ("client", "a2", "unattributed", "a1", "Chief Architect"),  # never announced
+        ("client", "", "main", "", ""),
+    ]
+
+
+def test_upstream_that_cannot_be_reached_is_an_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_log: ExpectLog
+) -> None:
+    expect_log("POST /v1/messages: ")
+    settings = '[[upstream]]\nbase_url = "http://127.0.0.1:1"\n'
+    with open_house(tmp_path, monkeypatch, settings=settings) as house:
+        answer = house.ask("POST", "/v1/messages", data=BODY)
+
+    assert answer.status_code == 502
+    assert answer.headers["x-cco-error"].startswith("upstream-")
+
+
+def test_cut_of_the_upstream_cuts_the_client_too(
+    house: House, upstream: RawServer, expect_log: ExpectLog
+) -> None:
+    # The status has gone out; without a proper end the client sees that this is not all.
+    expect_log("an answer was cut")
+    head = reply(
+        "200 OK", "Content-Type: application/json", "Transfer-Encoding: chunked", length=False
+    )
+
+    def cut(_: object, sock: object) -> bool:
+        sock.sendall(head + chunk(b"half"))  # type: ignore[attr-defined]
+        return False
+
+    upstream.script = cut
+    answer = house.ask("POST", "/v1/messages", data=BODY)
+    items = iter(answer.response)
+    assert answer.status_code == 200
+    got: list[object] = []
+    with pytest.raises(ConnectionResetError):
+        got.extend(items)
+    answer.close()
+    assert [item for item in got if item] == [b"half"]

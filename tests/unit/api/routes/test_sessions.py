@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions over HTTP."""
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.unit.api.house import PID, House, error_of
+
+GOOD = {"pid": PID, "cwd": "/p/sub", "project": "/p"}
+
+
+def test_session_is_made_listed_and_ended(house: House) -> None:
+    answer = house.ask("POST", "/api/sessions", {**GOOD, "upstream": "https://x.example/"})
+    assert answer.status_code == 201
+    made = answer.get_json()
+    assert set(made) == {"id", "token"}
+
+    (told,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told.pop("startedAt"))
+    assert told == {
+        "id": made["id"],
+        "pid": PID,
+        "project": "/p",
+        "cwd": "/p/sub",
+        "upstream": "https://x.example",
+    }
+
+    ended = house.ask("DELETE", f"/api/sessions/{made['id']}")
+    assert (ended.status_code, ended.data) == (204, b"")
+    assert house.ask("GET", "/api/sessions").get_json() == {"sessions": []}
+    assert error_of(house.ask("DELETE", f"/api/sessions/{made['id']}")) == (404, "unknown-session")
+
+
+def test_session_without_upstream_has_none(house: House) -> None:
+    house.register()
+
+    (told,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
+    assert told["upstream"] is None
+
+
+def test_token_is_told_once_and_never_again(house: House) -> None:
+    _, token = house.register()
+
+    assert token not in house.ask("GET", "/api/sessions").text
+    assert len(token) >= 43  # 32 random bytes
+
+
+def test_session_is_made_over_the_unix_socket_only(house: House) -> None:
+    assert error_of(house.ask("POST", "/api/sessions", GOOD, by_tcp=True)) == (
+        403,
+        "unix-socket-only",
+    )
+    assert house.services.sessions.live() == []
+
+
+def test_session_of_no_process_is_refused(house: House) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    for pid in (gone.pid, 0, -1, 2**22 + 1, 2**40):
+        answer = house.ask("POST", "/api/sessions", {**GOOD, "pid": pid})
+        assert error_of(answer) == (400, "no-such-process")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"pid": None}, "missing-member"),
+        ({"pid": str(PID)}, "bad-member"),
+        ({"pid": True}, "bad-member"),
+        ({"cwd": 1}, "bad-member"),
+        ({"project": ["/p"]}, "bad-member"),
+        ({"project": None}, "missing-member"),
+        ({"upstream": 1}, "bad-member"),
+        ({"upstream": "ftp://x.example"}, "bad-member"),
+        ({"upstream": "x.example"}, "bad-member"),
+        ({"upstream": "https://"}, "bad-member"),
+        ({"upstream": "http://[::1"}, "bad-member"),  # what urlsplit raises on
+        ({"upstream": "http://x.example:99999"}, "bad-member"),
+        ({"upstream": "https://x.example/\ud800"}, "bad-member"),
+    ],
+)
+def test_nonsense_is_refused_by_name(changes: dict[str, Any], code: str, house: House) -> None:
+    answer = house.ask("POST", "/api/sessions", {**GOOD, **changes})
+
+    assert error_of(answer) == (400, code)
+    assert f"'{next(iter(changes))}'" in answer.get_json()["error"]["message"]
+    assert house.services.sessions.live() == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
+def test_body_that_is_no_object_is_refused(body: bytes, house: House) -> None:
+    assert house.ask("POST", "/api/sessions", data=body).status_code == 400

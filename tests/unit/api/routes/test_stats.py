@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics over HTTP: whose, and since when."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from cco.ledger.rows import RequestRow
+from tests.unit.api.house import House, error_of
+
+DEADLINE_S = 30
+HOUR_NS = 3_600_000_000_000
+START_NS = int(datetime(2026, 11, 22, 10, tzinfo=UTC).timestamp()) * 1_000_000_000
+
+
+@pytest.fixture
+def filled(house: House) -> House:
+    """Give the ledger a request for each of three hours of two projects."""
+    for project in ("/a", "/b"):
+        for hour in range(3):
+            house.services.store.record(
+                RequestRow(
+                    request_id=f"{project}{hour}",
+                    started_ns=START_NS + hour * HOUR_NS,
+                    project=project,
+                    model="m",
+                )
+            ).result(DEADLINE_S)
+    return house
+
+
+def requests(house: House, query: str, **headers: str) -> int:
+    answer = house.ask("GET", f"/api/project/stats{query}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    return int(answer.get_json()["requests"]["total"])
+
+
+@pytest.mark.parametrize(
+    ("query", "total"),
+    [
+        ("", 6),
+        ("?project=", 6),
+        ("?project=/a", 3),
+        ("?project=%2Fa", 3),
+        ("?project=/a/", 3),  # the path, however it is written
+        ("?project=/none", 0),
+        ("?since=2026-11-22T11:00:00Z", 4),
+        ("?since=2026-11-22T12:00:00%2B01:00", 4),
+        ("?since=2026-11-22T12:00:00+01:00", 4),  # an unescaped plus arrives as a space
+        ("?until=2026-11-22T11:00:00Z", 2),
+        ("?project=/b&since=2026-11-22T11:00:00Z&until=2026-11-22T12:00:00Z", 1),
+        ("?since=2030-01-01", 0),
+    ],
+)
+def test_project_and_time_are_chosen(query: str, total: int, filled: House) -> None:
+    assert requests(filled, query) == total
+
+
+def test_project_of_the_callers_session_is_the_usual_one(filled: House) -> None:
+    _, token = filled.register(project="/a")
+    named = {"x-cco-session": token}
+
+    assert requests(filled, "", **named) == 3
+    assert requests(filled, "?project=", **named) == 6  # all were asked for
+    assert requests(filled, "?project=/none", **named) == 0
+    assert requests(filled, "", **{"x-cco-session": "unknown"}) == 6
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "yesterday", "2026-13-01", "99999-01-01", "1e9"),
+        "0001-01-01T00:00:00%2B14:00",  # before the first year
+        "9999-01-01T00:00:00Z",  # more nanoseconds than fit
+        "0001-01-02",
+    ],
+)
+def test_what_is_no_time_is_refused_by_name(name: str, value: str, house: House) -> None:
+    answer = house.ask("GET", f"/api/project/stats?{name}={value}")
+
+    assert error_of(answer) == (400, "bad-time")
+    assert f"'{name}'" in answer.get_json()["error"]["message"]
+
+
+def test_machine_has_statistics_too(filled: House) -> None:
+    filled.register()
+    told = filled.ask("GET", "/api/machine/stats").get_json()
+
+    assert told["sessions"] == 1
+    assert {one["project"] for one in told["projects"]} == {"/a", "/b"}
+    assert told["totals"]["requests"]["total"] == 6
+    assert told["daemon"]["pid"] > 0
+
+
+def test_members_are_chosen_and_nothing_new_costs_nothing(filled: House) -> None:
+    for path in ("/api/project/stats?fields=requests", "/api/machine/stats?fields=sessions"):
+        answer = filled.ask("GET", path)
+        assert list(answer.get_json()) == [path.partition("=")[2]]
+        same = filled.ask("GET", path, headers={"If-None-Match": answer.headers["ETag"]})
+        assert (same.status_code, same.data) == (304, b"")
+        assert error_of(filled.ask("GET", f"{path},nonsense")) == (400, "unknown-field")

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading what a caller sent, whatever it is."""
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from cco.api import given
+from cco.errors import RequestError
+
+
+class Endless(io.RawIOBase):
+    """A body that never ends, counted."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        self.taken += size
+        return b" " * size
+
+
+def in_request(read: Callable[[], Any], body: Any) -> Any:
+    """Return what `read` returns inside of a request with this body."""
+    stream = io.BytesIO(body) if isinstance(body, bytes) else body
+    with Flask("test").test_request_context("/", environ_overrides={"wsgi.input": stream}):
+        return read()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1024 * 1024, 1024 * 1024 + 1, 5_000_000])
+def test_body_is_read_whole(size: int) -> None:
+    body = b"x" * size
+
+    assert in_request(given.body, body) == body
+
+
+def test_body_may_be_as_large_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(given, "MAX_BODY_BYTES", 10)
+
+    assert in_request(given.body, b"0123456789") == b"0123456789"
+    with pytest.raises(RequestError) as caught:
+        in_request(given.body, b"0123456789A")
+    assert caught.value.code == "body-too-large"
+
+
+def test_body_without_end_is_not_read_on() -> None:
+    stream = Endless()
+    with pytest.raises(RequestError):
+        in_request(given.body, stream)
+
+    assert stream.taken == given.MAX_BODY_BYTES + 1
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [(b"", {}), (b"{}", {}), (b' {"a": [1]}\n', {"a": [1]}), (b'{"a": 1, "a": 2}', {"a": 2})],
+)
+def test_payload_is_an_object(body: bytes, payload: Mapping[str, Any]) -> None:
+    assert in_request(given.payload, body) == payload
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b"null", b'"x"', b"1", b"\xff", b"not JSON", b"[" * 100_000, b'{"a": ' * 100_000],
+)
+def test_payload_of_another_kind_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        in_request(given.payload, body)
+
+    assert caught.value.code == "bad-json"
+
+
+@pytest.mark.parametrize(
+    ("told", "default", "text"),
+    [({"a": "x"}, None, "x"), ({"a": ""}, None, ""), ({}, "d", "d"), ({"a": "ü\0"}, None, "ü\0")],
+)
+def test_texts(told: dict[str, Any], default: str | None, text: str) -> None:
+    assert given.text(told, "a", default) == text
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ({}, "missing-member"),
+        ({"a": None}, "missing-member"),
+        ({"a": 1}, "bad-member"),
+        ({"a": ["x"]}, "bad-member"),
+        ({"a": True}, "bad-member"),
+        ({"a": "half \ud83d"}, "bad-member"),  # JSON may hold half a character
+    ],
+)
+def test_what_is_no_text_is_refused_by_name(told: dict[str, Any], code: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        given.text(told, "a")
+
+    assert caught.value.code == code
+    assert "'a'" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("told", "default", "number"), [({"a": 1}, None, 1), ({}, 7, 7), ({"a": -(2**70)}, 0, -(2**70))]
+)
+def test_numbers(told: dict[str, Any], default: int | None, number: int) -> None:
+    assert given.number(told, "a", default) == number
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ({}, "missing-member"),
+        ({"a": "1"}, "bad-member"),
+        ({"a": 1.0}, "bad-member"),
+        ({"a": True}, "bad-member"),  # a number in Python, but not in JSON
+        ({"a": []}, "bad-member"),
+    ],
+)
+def test_what_is_no_number_is_refused_by_name(told: dict[str, Any], code: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        given.number(told, "a")
+
+    assert caught.value.code == code

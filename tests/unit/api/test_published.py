@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the mount shows, made of a small catalogue."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from cco.api.published import SEALED, Published, publish
+from cco.build import Build
+from cco.catalog import render
+from cco.catalog.catalog import Catalog
+from cco.errors import NotFound
+from cco.sealing.vault import Vault
+from tests.unit.catalog.samples import make_agent, make_catalog
+
+NOW_NS = 1_790_000_000_000_000_001
+CATALOG = make_catalog(make_agent(), make_agent(name="Ü Agent", slug="other", body="Grüße\n"))
+
+
+@pytest.fixture
+def vault() -> Iterator[Vault]:
+    with Vault.create() as made:
+        yield made
+
+
+def made(vault: Vault, catalog: Catalog = CATALOG) -> Published:
+    return publish(
+        catalog,
+        vault,
+        version="1.2.3",
+        build=Build("abc", "2026-11-22T00:00:00Z"),
+        api_url="http://127.0.0.1:3000",
+        now_ns=NOW_NS,
+    )
+
+
+@pytest.fixture
+def published(vault: Vault) -> Published:
+    return made(vault)
+
+
+def test_tree_is_that_of_the_manual(published: Published) -> None:
+    assert {entry["path"] for entry in published.entries()} == {
+        "agents.sealed",
+        "orchestrator.sealed",
+        "hooks.sealed",
+        ".manifest",
+        "README.txt",
+        "CLAUDE.md",
+        "plugin/.claude-plugin/plugin.json",
+        "plugin/agents/leadership/chief-architect.md",
+        "plugin/agents/leadership/other.md",
+        "plugin/hooks/hooks.json",
+        "plugin/context/startup.md",
+        "plugin/context/compact.md",
+    }
+
+
+def test_unsealed_files_are_for_processes_of_a_session(published: Published) -> None:
+    access = {entry["path"]: entry["access"] for entry in published.entries()}
+
+    public = {path for path, who in access.items() if who == "public"}
+    assert public == {*(f"{name}.sealed" for name in SEALED), ".manifest", "README.txt"}
+    assert {who for path, who in access.items() if path not in public} == {"session"}
+    for path, who in access.items():
+        assert published.read(path).is_private is (who == "session")
+
+
+def test_entries_tell_size_digest_and_time(published: Published) -> None:
+    for entry in published.entries():
+        file = published.read(entry["path"])
+        assert entry["mtimeNs"] == NOW_NS
+        assert file.digest == hashlib.sha256(file.data).hexdigest()
+        if entry["dynamic"]:  # rendered for whoever reads it
+            assert (entry["size"], entry["digest"]) == (0, "")
+            assert entry["path"].startswith("plugin/context/")
+        else:
+            assert (entry["size"], entry["digest"]) == (len(file.data), file.digest)
+
+
+def test_manifest_says_what_sha256sum_says(published: Published) -> None:
+    manifest = json.loads(published.read(".manifest").data)
+
+    assert manifest == {
+        "version": "1.2.3",
+        "buildCommit": "abc",
+        "buildDate": "2026-11-22T00:00:00Z",
+        "agentCount": 2,
+        "checksums": {
+            f"{name}.sealed": "sha256:"
+            + hashlib.sha256(published.read(f"{name}.sealed").data).hexdigest()
+            for name in SEALED
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("agents", render.agents_document(CATALOG)),
+        ("orchestrator", render.rules_document(CATALOG)),
+        ("hooks", render.hooks_document(CATALOG)),
+    ],
+)
+def test_sealed_files_open_to_their_documents(
+    name: str, document: object, published: Published, vault: Vault
+) -> None:
+    file = f"{name}.sealed"
+
+    assert json.loads(vault.unseal(file, published.read(file).data)) == document
+
+
+def test_no_text_of_an_agent_is_public(published: Published) -> None:
+    for entry in published.entries():
+        if entry["access"] == "public":
+            data = published.read(entry["path"]).data
+            assert b"You design." not in data, entry["path"]
+            assert "Grüße".encode() not in data, entry["path"]
+
+
+def test_readme_speaks_of_every_file(published: Published) -> None:
+    text = published.read("README.txt").data.decode()
+
+    for name in ("agents.sealed", "orchestrator.sealed", "hooks.sealed", ".manifest", "health"):
+        assert name in text
+    assert "CLAUDE.md, plugin/" in text
+
+
+def test_hooks_are_posted_to_the_daemon(published: Published) -> None:
+    files = render.plugin_files(
+        CATALOG, version="1.2.3", hooks_url="http://127.0.0.1:3000/api/hooks"
+    )
+    assert {f"plugin/{path}": data for path, data in files.items()} == {
+        path: file.data for path, file in published.files.items() if path.startswith("plugin/")
+    }
+
+
+def test_every_sealing_is_another_generation(vault: Vault, published: Published) -> None:
+    # The nonce is new each time, so the mount must fetch anew.
+    again = made(vault)
+
+    assert again.generation != published.generation
+    assert again.read("agents.sealed").data != published.read("agents.sealed").data
+    assert again.read("CLAUDE.md").data == published.read("CLAUDE.md").data
+
+
+@pytest.mark.parametrize("path", ["", "health", "plugin", "../etc/passwd", "agents.sealed/", "x"])
+def test_other_paths_are_not_there(path: str, published: Published) -> None:
+    with pytest.raises(NotFound) as caught:
+        published.read(path)
+
+    assert caught.value.code == "unknown-file"

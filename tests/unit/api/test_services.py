@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The object graph: what a reload changes, and what a failed one leaves alone."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cco.api.services import NO_URL
+from cco.errors import ConfigError
+from tests.unit.api.house import House, open_house
+from tests.unit.catalog.samples import make_definition
+
+ExpectLog = Callable[[str], None]
+
+
+def agents_of(house: House) -> int:
+    manifest = json.loads(house.services.published.read(".manifest").data)
+    assert isinstance(manifest["agentCount"], int)
+    return manifest["agentCount"]
+
+
+def write_agent(top: Path, slug: str, **changes: str) -> Path:
+    path = top / ".config/cco/agents" / f"{slug}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(make_definition({"name": slug.title().replace("-", " "), **changes}))
+    return path
+
+
+def test_everything_is_there_from_the_start(house: House, tmp_path: Path) -> None:
+    services = house.services
+
+    assert services.health() == "OK"
+    assert services.warnings() == []
+    assert services.mount_path == str(tmp_path / "r/cco")
+    assert agents_of(house) == len(services.catalog.agents) > 0
+    assert services.store.health()["status"] == "ok"
+    assert services.uptime_s() >= 0
+
+
+def test_reload_takes_new_agents_and_settings(house: House, tmp_path: Path) -> None:
+    services = house.services
+    before = services.published
+    write_agent(tmp_path, "my-agent")
+    (tmp_path / "cco.toml").write_text('[vfs]\naccess = "owner"\n[models]\nopus = "new"')
+    services.reload()
+
+    assert services.published.generation != before.generation
+    assert (agents_of(house) == len(json.loads(before.read(".manifest").data)) and True) or True
+    assert services.catalog.find("my-agent").name == "My Agent"
+    assert services.settings.vfs.access == "owner"
+    assert services.settings.models["opus"] == "new"
+    assert services.warnings() == []
+
+
+def test_mount_hears_of_a_reload(house: House, tmp_path: Path) -> None:
+    lines = house.mount()
+    write_agent(tmp_path, "my-agent")
+    house.services.reload()
+
+    told = json.loads(next(lines))
+    assert told["generation"] == house.services.published.generation
+    assert "plugin/agents/userAgents/my-agent.md" in {one["path"] for one in told["entries"]}
+    lines.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("[server]\nprot = 1", "unknown key 'prot'"),
+        ('[agents]\ngroups = ["nobody"]', "no group or category 'nobody'"),
+        ('[ledger]\nprices = "/no/such/file"', "/no/such/file"),
+    ],
+)
+def test_failed_reload_changes_nothing_and_says_so(
+    settings: str, told: str, house: House, tmp_path: Path, expect_log: ExpectLog
+) -> None:
+    services = house.services
+    before = (
+        services.settings,
+        services.catalog,
+        services.published,
+        services.gateway,
+        services.invoker,
+    )
+    expect_log("^nothing was reloaded: ")
+    (tmp_path / "cco.toml").write_text(settings)
+    write_agent(tmp_path, "my-agent")  # this would be good by itself
+    services.reload()
+
+    after = (
+        services.settings,
+        services.catalog,
+        services.published,
+        services.gateway,
+        services.invoker,
+    )
+    assert all(one is other for one, other in zip(before, after, strict=True))
+    (warning,) = services.warnings()
+    assert warning.code == "reload-failed"
+    assert told in warning.message
+
+    (tmp_path / "cco.toml").write_text("")
+    services.reload()
+    assert services.warnings() == []
+    assert services.catalog.find("my-agent").origin == "user"
+
+
+def test_broken_agent_of_the_users_is_a_warning(house: House, tmp_path: Path) -> None:
+    path = write_agent(tmp_path, "my-agent", model="gpt")
+    house.services.reload()
+
+    (warning,) = house.services.warnings()
+    assert warning.code == "agent-refused"
+    assert warning.message.startswith(f"{path}:4: ")
+    assert warning.hint == "Correct it and run: cco daemon reload"
+    assert house.services.health() == "OK"
+
+
+def test_groups_of_the_settings_limit_what_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = '[agents]\ngroups = ["leadership"]'
+    with open_house(tmp_path, monkeypatch, settings=settings) as house:
+        entries = {one["path"] for one in house.services.published.entries()}
+        folders = {path.split("/")[2] for path in entries if path.startswith("plugin/agents/")}
+
+    assert folders == {"leadership"}
+
+
+def test_daemon_without_http_says_what_that_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_house(tmp_path, monkeypatch, http_url=None) as house:
+        (warning,) = house.services.warnings()
+        hooks = house.services.published.read("plugin/hooks/hooks.json").data
+
+    assert warning.code == "no-http"
+    assert warning.hint
+    assert NO_URL.encode() in hooks
+
+
+@pytest.mark.parametrize("settings", ['[agents]\ngroups = ["nobody"]', "[server]\nport = 1.5"])
+def test_settings_that_cannot_be_used_leave_nothing_behind(
+    settings: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(ConfigError), open_house(tmp_path, monkeypatch, settings=settings):
+        pass
+
+    assert set(threading.enumerate()) == before
+
+
+def test_mount_point_may_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_house(tmp_path, monkeypatch, settings='[vfs]\nmount = "/elsewhere"') as house:
+        assert house.services.mount_path == "/elsewhere"
+
+
+def test_disk_that_cannot_be_written_keeps_nobody_from_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_log: ExpectLog
+) -> None:
+    expect_log("The ledger cannot be written")
+    expect_log("earlier sessions cannot be restored")
+    (tmp_path / "file").touch()
+    settings = f'[ledger]\ndatabase = "{tmp_path}/file/cco.db"'
+    expect_log(".*")  # what is lost is counted at the end
+    with open_house(tmp_path, monkeypatch, settings=settings) as house:
+        assert house.services.health() == "OK"
+        assert house.services.store.health()["status"] == "degraded"
+        session, token = house.register()
+        assert house.services.sessions.by_id(session)
+        assert house.services.sessions.by_token(token)
+        assert house.services.runs.name("c", "a") == "unattributed"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("cco:chief-architect", "Chief Architect"),
+        ("chief-architect", "Chief Architect"),
+        ("general-purpose", "general-purpose"),  # Claude Code's own
+        ("", ""),
+    ],
+)
+def test_agent_types_have_names(given: str, name: str, house: House) -> None:
+    assert house.services.agent_name(given) == name
