@@ -33,7 +33,7 @@ CREATE TABLE requests (
     agent_id TEXT NOT NULL,              -- x-claude-code-agent-id; '' = the main conversation
     agent TEXT NOT NULL,                 -- name in the catalogue; 'main', 'unattributed'
     parent_agent_id TEXT NOT NULL,       -- x-claude-code-parent-agent-id; '' = spawned by main
-    parent_agent TEXT NOT NULL,          -- its name; '' = spawned by main, or itself main
+    parent_agent TEXT NOT NULL,          -- its name; 'main' = spawned by main; '' = itself main
     model TEXT NOT NULL,                 -- as the request named it, or, if another of another price
                                          -- answered, that one; '' = none named
     method TEXT NOT NULL,                -- GET, POST, ...

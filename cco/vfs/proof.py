@@ -62,16 +62,20 @@ class Proof:
             message = f"the files on {self._path} cannot be read ({trouble})"
             self._on_failure(Unavailable("mount-unreadable", message, hint="See: cco daemon logs"))
             return
+        # The daemon first: whoever waits for readiness may ask it at once.
+        self._report(meter)
         self._on_ready()
         while find_mount(self._path) is not None:
-            status = {"status": "error", "message": trouble} if trouble else {"status": "ok"}
-            try:
-                self._source.report({**status, **meter.read()})
-            except CcoError as exc:
-                log.debug("no report: %s", exc.message)
             self._source.wait_for_news(timeout_s=EVERY_S)
-            trouble = try_reading(self._path)
+            self._report(meter, trouble=try_reading(self._path))
         self._on_failure(taken(self._path))
+
+    def _report(self, meter: Meter, *, trouble: str = "") -> None:
+        status = {"status": "error", "message": trouble} if trouble else {"status": "ok"}
+        try:
+            self._source.report({**status, **meter.read()})
+        except CcoError as exc:
+            log.debug("no report: %s", exc.message)
 
 
 def try_reading(path: Path) -> str:

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong upstream looks through CCO as it does without."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import pytest
+
+from tests.daemon import CCO
+from tests.forwarding import CHUNKED, SSE, STREAM
+from tests.integration.claude import Done, Place, asking, placed
+from tests.rawserver import Received, chunk, reply, serving
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.needs("claude", "fuse")]
+
+CASES: Final = (
+    "status 529",
+    "status 529 times=1",
+    "status 429 retry-after=1",
+    "status 429 should-retry=false",
+    "status 402",
+    "status 500 should-retry=false",
+    "html",
+    "error overloaded_error",
+    "cut message_start",
+    "cut content",
+    "cut length",
+)
+FEW_RETRIES: Final = {"CLAUDE_CODE_MAX_RETRIES": "1"}
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with placed() as made:
+        yield made
+
+
+def direct(place: Place, prompt: str) -> Done:
+    """Run Claude Code without CCO, against the same upstream."""
+    command = [*CCO, "run", "--direct", "--", *asking(prompt)]
+    return place.execute(command, {**FEW_RETRIES, "ANTHROPIC_BASE_URL": place.upstream.url})
+
+
+def seen(place: Place, done: Done) -> Mapping[str, Any]:
+    """Return what the user sees of a run, and what the upstream sees."""
+    told = done.told
+    requests = [
+        "stream" if json.loads(one.body).get("stream") else "whole"
+        for one in list(place.upstream.requests)
+        if one.header("x-claude-code-session-id") == told["session_id"]
+    ]
+    return {
+        "exit status": done.status,
+        "error": (told["is_error"], told["api_error_status"]),
+        "text": re.sub(r"127\.0\.0\.1:\d+", "HOST", done.result),
+        "stderr": done.err.removeprefix("cco: launching Claude Code without CCO\n"),
+        "requests": requests,
+    }
+
+
+def test_what_the_user_sees_is_the_same_as_without_cco(place: Place) -> None:
+    prompts = [f"offline: {case}" for case in CASES]
+    with ThreadPoolExecutor(4) as pool:
+        through = [pool.submit(place.ask, prompt, environ=FEW_RETRIES) for prompt in prompts]
+        without = [pool.submit(direct, place, prompt) for prompt in prompts]
+
+    for case, one, other in zip(CASES, through, without, strict=True):
+        assert seen(place, one.result()) == seen(place, other.result()), case
+    # The cases are what they are meant to be: some are got over, some are not.
+    assert {one.result().status for one in through} == {0, 1}
+
+
+def test_a_cut_behind_a_whole_paragraph_is_told_in_the_clients_own_words(place: Place) -> None:
+    def script(_: Received, sock: socket.socket) -> bool:
+        head = reply("200 OK", SSE, CHUNKED, length=False)
+        sock.sendall(head + chunk(STREAM.partition(b"event: message_delta")[0]))
+        return False
+
+    with serving(script) as upstream:
+        given = {**FEW_RETRIES, "ANTHROPIC_BASE_URL": upstream.url}
+        through = place.ask("hello", environ=given)
+        without = place.execute([*CCO, "run", "--direct", "--", *asking("hello")], given)
+
+    assert seen(place, through) == seen(place, without)
+    assert "Connection closed mid-response" in through.result
+    assert [one.method for one in upstream.received].count("POST") == 2
+    (row,) = place.rows()
+    assert (row["status"], row["partial"]) == (200, 1)
+
+
+def test_errors_of_our_own_are_shown_as_a_sentence(place: Place) -> None:
+    environ = {"CLAUDE_CODE_MAX_RETRIES": "0", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    done = place.ask("hello", environ=environ)
+
+    assert (done.status, done.told["api_error_status"]) == (1, 502)
+    assert done.result.startswith("API Error: 502 CCO: ")
+    assert "127.0.0.1:9" in done.result
