@@ -16,9 +16,8 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from cco.errors import (
     BudgetExceeded,
@@ -42,8 +41,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]|[^\x00-\xff]")
 _TIMEVAL: Final = struct.Struct("@ll")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One answer of the daemon; header names are in lower case, the last of a repeated one wins."""
 
     status: int

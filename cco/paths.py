@@ -18,8 +18,8 @@ for a second daemon beside the usual one: `cco demo` and the tests live in it.
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cco.errors import ConfigError, Unavailable
 
@@ -29,8 +29,7 @@ _SOCKET_PATH_BYTES = 107
 """Longest path that a Unix socket can have, `unix(7)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(NamedTuple):
     """Absolute paths; none of them need exist."""
 
     runtime: Path
