@@ -19,9 +19,14 @@ KEY = "sk-ant-api03-abcDEF_123-secret"
 
 @pytest.fixture(autouse=True)
 def levels() -> Iterator[None]:
-    """Leave the root logger as it was; its handlers are put back by the guard of all tests."""
+    """Begin outside of a request, and leave the root logger's level as it was.
+
+    Its handlers are put back by the guard of all tests.
+    """
     level = logging.getLogger().level
+    token = request_id.set("")
     yield
+    request_id.reset(token)
     logging.getLogger().setLevel(level)
 
 

@@ -236,7 +236,10 @@ def daemon(scene: Scene) -> Iterator[StandIn]:
         (f"http://127.0.0.1:3000/x/{SESSION}", f"http://127.0.0.1:3000/x/{SESSION}"),
         (f"https://host.example/s/{SESSION}", f"https://host.example/s/{SESSION}"),
         (f"http://127.0.0.1:3000/s/{SESSION}/v1", f"http://127.0.0.1:3000/s/{SESSION}/v1"),
-        (f"http://127.0.0.1.evil.example:1/s/{SESSION}", f"http://127.0.0.1.evil.example:1/s/{SESSION}"),
+        (
+            f"http://127.0.0.1.evil.example:1/s/{SESSION}",
+            f"http://127.0.0.1.evil.example:1/s/{SESSION}",
+        ),
     ],
 )
 def test_launch_inside_a_session_goes_where_that_goes(
