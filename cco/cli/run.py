@@ -17,6 +17,7 @@ from cco.cli.service import Service
 from cco.client import Client
 from cco.config import Settings
 from cco.errors import LaunchError, Unavailable
+from cco.ports import owner
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -66,7 +67,7 @@ def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     tell(f"daemon {health['version']} at {health['http']['url']}")
     check_mount(mount)
     tell(f"agents at {mount}")
-    api_url, upstream = _api_url(health), start.upstream()
+    api_url, upstream = _api_url(health, port=start.settings.server.port), start.upstream()
     session, token = _register(start.service.client, project=start.project, upstream=upstream)
     tell(f"session {session}, project {start.project}")
     plan = start.plan(mount=mount, api_url=api_url, session=session, token=token)
@@ -81,7 +82,10 @@ def show(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     health = start.service.health()
     mount, api_url = start.paths.mount, f"http://127.0.0.1:{start.settings.server.port}"
     if health is not None:
-        mount, api_url = Path(health["vfs"]["path"]), _api_url(health)
+        mount, api_url = (
+            Path(health["vfs"]["path"]),
+            _api_url(health, port=start.settings.server.port),
+        )
     upstream = start.upstream()
     plan = start.plan(mount=mount, api_url=api_url, session="SESSION", token="TOKEN")
     print("argv:", *plan.argv, sep="\n  ")
@@ -240,11 +244,15 @@ def _agrees(url: str, file: Path) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _api_url(health: dict[str, Any]) -> str:
+def _api_url(health: dict[str, Any], *, port: int) -> str:
     if url := health["http"]["url"]:
         return str(url)
     hint = next((one["hint"] for one in health["warnings"] if one["code"] == "no-http"), None)
-    raise Unavailable("no-http", "the daemon has no HTTP listener for Claude Code", hint=hint)
+    raise Unavailable(
+        "no-http",
+        f"the daemon has no HTTP listener for Claude Code (port {port}: {owner(port)})",
+        hint=hint,
+    )
 
 
 def _register(client: Client, *, project: Path, upstream: str) -> tuple[str, str]:

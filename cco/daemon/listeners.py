@@ -18,11 +18,10 @@ from typing import Final
 from cco.config import Server
 from cco.errors import Unavailable
 from cco.paths import Paths
+from cco.ports import owner
 from cco.systemd import FIRST_FD
 
 BACKLOG: Final = 1024
-LISTEN: Final = "0A"
-"""State of a listening socket in ``/proc/net/tcp``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,32 +163,7 @@ def open_tcp(server: Server, *, config: Path) -> socket.socket:
         other = server.port + 1 if server.port < 65535 else server.port - 1
         raise Unavailable(
             "port-taken",
-            f"port {server.port} is taken by {port_owner(server.port)}",
+            f"port {server.port} is taken by {owner(server.port)}",
             hint=f"Stop it, or set [server] port = {other} in {config}/cco.toml",
         ) from exc
     return sock
-
-
-def port_owner(port: int, *, proc: Path = Path("/proc")) -> str:
-    """Say who listens on a TCP port: ``'name' (pid N)``, or the uid where that cannot be seen."""
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = (proc / "net" / table).read_text(encoding="ascii").splitlines()[1:]
-        except OSError:  # there is no tcp6 where IPv6 is off
-            continue
-        for line in lines:
-            columns = line.split()
-            if columns[3] == LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
-                return _process_with(f"socket:[{columns[9]}]", proc) or f"uid {columns[7]}"
-    return "another program"
-
-
-def _process_with(link: str, proc: Path) -> str | None:
-    for directory in proc.glob("[0-9]*"):
-        try:
-            if any(str(fd.readlink()) == link for fd in (directory / "fd").iterdir()):
-                name = (directory / "comm").read_text(encoding="utf-8", errors="replace").strip()
-                return f"'{name}' (pid {directory.name})"
-        except OSError:
-            continue
-    return None

@@ -169,7 +169,9 @@ def test_bob_has_a_socket_of_his_own_while_the_port_is_taken(alice: Login, bob: 
 
     launch = bob.cco("run -- hello")
     assert launch.returncode == 69
-    assert launch.stderr.splitlines()[0] == ("cco: the daemon has no HTTP listener for Claude Code")
+    first = launch.stderr.splitlines()[0]
+    assert first.startswith("cco: the daemon has no HTTP listener for Claude Code (port 3000: ")
+    assert "uid 1000" in first  # whose program it is; of another user that is all one may see
     assert "systemctl --user edit cco-http.socket" in launch.stderr
     assert alice.health()["status"] == "ok"
 

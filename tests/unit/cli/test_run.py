@@ -348,10 +348,10 @@ def test_mount_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_daemon_without_http_cannot_launch() -> None:
     warning = {"code": "no-http", "message": "no", "hint": "free the port"}
     with pytest.raises(Unavailable) as caught:
-        run._api_url(health(http={"url": None}, warnings=[warning]))
+        run._api_url(health(http={"url": None}, warnings=[warning]), port=3000)
 
     assert (caught.value.code, caught.value.hint) == ("no-http", "free the port")
-    assert run._api_url(health()) == "http://127.0.0.1:3000"
+    assert run._api_url(health(), port=3000) == "http://127.0.0.1:3000"
 
 
 # The whole launch, of a program that notes what it finds, with a daemon that answers by a table.

@@ -15,7 +15,7 @@ import pytest
 
 from cco import paths
 from cco.config import Server
-from cco.daemon.listeners import Listeners, inherited_url, open_all, open_tcp, open_unix, port_owner
+from cco.daemon.listeners import Listeners, inherited_url, open_all, open_tcp, open_unix
 from cco.errors import Unavailable
 from tests.capabilities import ROOT
 
@@ -155,45 +155,6 @@ def test_taken_port_is_told_with_its_owner(taken: socket.socket) -> None:
     assert caught.value.message == f"port {port} is taken by '{name}' (pid {os.getpid()})"
     other = port + 1 if port < 65535 else port - 1
     assert caught.value.hint == f"Stop it, or set [server] port = {other} in {CONFIG}/cco.toml"
-
-
-def test_owner_of_another_process_is_named() -> None:
-    script = (
-        "import socket, sys; sock = socket.create_server(('127.0.0.1', 0));"
-        "print(sock.getsockname()[1], flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        assert port_owner(port).endswith(f"(pid {process.pid})")
-
-
-HEAD = "  sl  local_address rem_address   st ...\n"
-
-
-@pytest.mark.parametrize(
-    ("tables", "told"),
-    [
-        # 3000 is 0x0BB8; the process cannot be seen, its uid can
-        ({"tcp": "0: 0100007F:0BB8 00000000:0000 0A 0:0 0:0 0 1000 0 77 1 0"}, "uid 1000"),
-        ({"tcp6": "0: 0:0BB8 0:0000 0A 0:0 0:0 0 1000 0 77 1 0"}, "uid 1000"),
-        # only those that listen, and on this port
-        ({"tcp": "0: 0100007F:0BB8 0100007F:1234 01 0:0 0:0 0 1000 0 77 1 0"}, None),
-        ({"tcp": "0: 0100007F:0BB9 00000000:0000 0A 0:0 0:0 0 1000 0 77 1 0"}, None),
-        ({"tcp": ""}, None),
-        ({}, None),  # neither table
-    ],
-)
-def test_owner_that_cannot_be_seen(
-    tables: dict[str, str], told: str | None, tmp_path: Path
-) -> None:
-    (tmp_path / "net").mkdir()
-    for name, line in tables.items():
-        (tmp_path / "net" / name).write_text(HEAD + line)
-
-    assert port_owner(3000, proc=tmp_path) == (told or "another program")
 
 
 def test_address_that_is_not_ours_is_told() -> None:
