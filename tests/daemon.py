@@ -274,6 +274,7 @@ class Daemon:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         self.end_sessions()
+        sys.stdout.write(self.log())  # shown of a test that failed
         sweep(self.base)
         shutil.rmtree(self.base)
 

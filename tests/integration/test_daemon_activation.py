@@ -92,9 +92,17 @@ def running(
 
 
 def connect(path: Path) -> socket.socket:
+    """Return a connection as soon as somebody listens."""
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(DEADLINE_S)
-    sock.connect(str(path))
+
+    def is_open() -> bool:
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            sock.connect(str(path))
+            return True
+        return False
+
+    wait_until(is_open, "somebody listens")
     return sock
 
 
@@ -109,7 +117,6 @@ def test_it_is_ready_when_it_answers_and_not_before(cco: Daemon, is_abstract: bo
     cco.configure(f'[ledger]\nprices = "{prices}"\n')
     address = f"@{cco.base.name}" if is_abstract else str(cco.base / "notify")
     with notices(address) as told, running(cco, *API, NOTIFY_SOCKET=address) as process:
-        wait_until(cco.socket.exists, "the socket is there")
         with connect(cco.socket) as early:
             early.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             with prices.open("w") as pipe:  # opens when the worker reads it
@@ -179,7 +186,7 @@ def test_the_watchdog_of_another_process_is_not_fed(cco: Daemon) -> None:
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_master(cco: Daemon, ending: signal.Signals) -> None:
     with running(cco, *API) as process:
-        wait_until(cco.socket.exists, "the socket is there")
+        connect(cco.socket).close()
         cco.health()
         process.send_signal(ending)
         status = process.wait(DEADLINE_S)
@@ -195,6 +202,12 @@ def activate(cco: Daemon, *addresses: str | Path) -> list[str]:
     """Return the command that starts the daemon at the first connection."""
     passed = [f"--setenv={name}={value}" for name, value in cco.environ().items()]
     return ["systemd-socket-activate", *passed, *(f"--listen={one}" for one in addresses), *API]
+
+
+def is_listening(port: int) -> bool:
+    """Look without connecting, which would start the daemon."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(one[1].endswith(f":{port:04X}") and one[3] == "0A" for one in lines)
 
 
 @pytest.mark.needs("socket-activate")
@@ -237,7 +250,7 @@ def test_nothing_runs_before_the_first_connection(cco: Daemon) -> None:
     cco.runtime.mkdir(mode=0o700)
     port = free_port()
     with running(cco, *activate(cco, cco.socket, f"127.0.0.1:{port}")) as process:
-        wait_until(cco.socket.exists, "it listens")
+        wait_until(lambda: is_listening(port), "it listens")
         assert psutil.Process(process.pid).name() == "systemd-socket-activate"
         assert call(port, "GET", "/health").status == 503  # without a mount
         assert cco.health()["status"] == "degraded"

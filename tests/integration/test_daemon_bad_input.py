@@ -199,7 +199,7 @@ def test_in_the_foreground_it_says_the_same(cco: Daemon) -> None:
 
 def test_an_agent_that_is_wrong_is_left_out_and_told(cco: Daemon) -> None:
     wrong = cco.agents / "wrong.md"
-    write(wrong, "---\nname: Wrong\nmodle: opus\n---\nText\n")
+    write(wrong, "---\nname: Wrong\ncolour: opus\n---\nText\n")
     done = cco.run("daemon", "start")
     assert done.returncode == 0
     health = cco.health()
@@ -207,7 +207,7 @@ def test_an_agent_that_is_wrong_is_left_out_and_told(cco: Daemon) -> None:
     assert (cco.mount / "health").read_text() == "OK\n"
     assert {one["code"] for one in health["warnings"]} == {"agent-refused"}
     told = [one["message"] for one in health["warnings"]]
-    assert any(f"{wrong}:3" in message and "modle" in message for message in told)
+    assert any(f"{wrong}:3" in message and "colour" in message for message in told)
     assert all(one["hint"] for one in health["warnings"])
     shown = cco.run("daemon", "status").stdout
     assert all(message in shown for message in told)

@@ -433,8 +433,10 @@ def inotified(cco: Daemon) -> list[int]:
     """Return the processes that wait for changes of a file."""
     found = []
     for process in cco.processes():
-        targets = [fd.readlink() for fd in Path(f"/proc/{process.pid}/fd").iterdir()]
-        found += [process.pid] if Path("anon_inode:inotify") in targets else []
+        for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if fd.readlink() == Path("anon_inode:inotify"):
+                    found.append(process.pid)
     return found
 
 

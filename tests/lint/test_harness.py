@@ -82,8 +82,7 @@ def test_mount_is_noticed(monkeypatch: pytest.MonkeyPatch, place: str, counts: b
 
 def test_unannounced_warning_is_noticed() -> None:
     watch = LogWatch()
-    log = logging.getLogger("somewhere")
-    log.propagate = False  # not for the guard of this very test
+    log = logging.Logger("somewhere")  # of nobody else, and not for the guard of this very test
     log.addHandler(watch)
     watch.expect("^disk")
     log.warning("disk is %d %% full", 99)

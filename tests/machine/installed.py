@@ -8,7 +8,8 @@
     /usr/bin/cco                     a link to the tree's .venv/bin/cco
 
 The units name /usr/bin/python3, which finds CCO where a package has put it. The machine has no
-package but sees the tree with its .venv, so that becomes .venv/bin/python in the copies.
+package but sees the tree with its .venv, so that becomes .venv/bin/python in the copies; and a tree
+below /tmp is let through the daemon's PrivateTmp=.
 """
 
 import contextlib
@@ -55,6 +56,7 @@ def installed(machine: Machine) -> Iterator[None]:
     written = []
     for source in sorted((ROOT / "systemd/user").iterdir()):
         text = source.read_text().replace("/usr/bin/python3 ", f"{PYTHON} ")
+        text = text.replace("PrivateTmp=yes\n", f"PrivateTmp=yes\nBindReadOnlyPaths={ROOT}\n")
         written.append(_write(machine.root / _UNITS / source.name, text, mode=0o644))
     for source in sorted((ROOT / "systemd").glob("cco-*")):
         written.append(

@@ -15,7 +15,7 @@ from cco.config import MODELS, Settings
 from cco.configfile import REPEATED, SECTIONS
 
 FIELDS = [
-    pytest.param(name, section, field, id=f"{name}.{field.name}")
+    (name, section, field)
     for name, section in SECTIONS.items()
     for field in dataclasses.fields(section)
 ]
@@ -36,27 +36,20 @@ def documented() -> Iterator[tuple[str, str, str]]:
 DOCUMENTED = {(section, field): text for section, field, text in documented()}
 
 
-@pytest.mark.parametrize(("name", "section", "field"), FIELDS)
-def test_every_setting_says_what_it_means(
-    name: str, section: type, field: dataclasses.Field[Any]
-) -> None:
-    text = DOCUMENTED[section.__name__, field.name]
-
-    assert text.endswith("."), "a sentence"
-    assert "\n" not in text, "one line"
-    assert (section.__doc__ or "").startswith(
-        f"``[[{name}]]``" if name in REPEATED else f"``[{name}]``"
-    )
+def test_every_setting_says_what_it_means() -> None:
+    for name, section, field in FIELDS:
+        text = DOCUMENTED[section.__name__, field.name]
+        assert text.endswith("."), f"a sentence: {name}.{field.name}"
+        assert "\n" not in text, f"one line: {name}.{field.name}"
+        heading = f"``[[{name}]]``" if name in REPEATED else f"``[{name}]``"
+        assert (section.__doc__ or "").startswith(heading)
 
 
-@pytest.mark.parametrize(("name", "section", "field"), FIELDS)
-def test_every_default_passes_its_own_check(
-    name: str, section: type, field: dataclasses.Field[Any]
-) -> None:
-    check = field.metadata["check"]
-
-    assert field.default is not dataclasses.MISSING
-    assert check is None or check(field.default) is None
+def test_every_default_passes_its_own_check() -> None:
+    for name, _, field in FIELDS:
+        check = field.metadata["check"]
+        assert field.default is not dataclasses.MISSING, f"{name}.{field.name}"
+        assert check is None or check(field.default) is None, f"{name}.{field.name}"
 
 
 def test_every_section_is_a_setting() -> None:
