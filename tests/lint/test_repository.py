@@ -71,6 +71,10 @@ PLACES: Final = {
 
 HOSTS: Final = {
     "api.anthropic.com": "the upstream",
+    "arxiv.org": "papers, in an agent's text",
+    "doi.org": "papers, in an agent's text",
+    "github.com": "an identity in provenance, in an agent's text",
+    "token.actions.githubusercontent.com": "an issuer in provenance, in an agent's text",
     "code.claude.com": "documentation of Claude Code",
     "docs.anthropic.com": "documentation of the Messages API",
     "json-schema.org": "a name in JSON schemas",
