@@ -14,6 +14,7 @@ from typing import Any, Final
 from cco import config
 from cco.gateway.call import Answer, Attribution, Call
 from cco.gateway.proxy import Gateway
+from cco.gateway.reuse import Reuse
 from cco.ledger.prices import Prices
 from cco.ledger.store import Store
 from tests.capabilities import ROOT
@@ -113,6 +114,7 @@ def forwarding(
     *,
     tls: ssl.SSLContext | None = None,
     environ: Mapping[str, str] | None = None,
+    reuse: Reuse | None = None,
     **upstream: Any,
 ) -> Iterator[Forwarding]:
     """Run a server and a gateway in front of it.
@@ -122,13 +124,18 @@ def forwarding(
         directory: where the ledger lies.
         tls: makes it an https server.
         environ: of the gateway.
+        reuse: the answers that it keeps; None keeps as the default settings say.
         upstream: settings other than the default ones.
     """
     with serving(script, tls=tls) as server, Store.open(directory / "ledger.db") as store:
         url = server.url.replace("http:", "https:") if tls else server.url
         settings = config.Upstream(**{"name": "up", "base_url": url, **upstream})
         gateway = Gateway(
-            [settings], store=store, prices=Prices.load(), environ=dict(environ or {})
+            [settings],
+            store=store,
+            prices=Prices.load(),
+            environ=dict(environ or {}),
+            reuse=reuse,
         )
         try:
             yield Forwarding(gateway, server, store)

@@ -53,6 +53,8 @@ class Call:
     """The client's socket, open until the answer is closed. It is watched, never read: when the
     client hangs up while the upstream is silent, the upstream's connection is closed at once.
     None: that is noticed only when something is to be written."""
+    reuse: bool = False
+    """An answer to the same request may serve: nobody's conversation, CCO itself is asking."""
 
     @property
     def path(self) -> str:

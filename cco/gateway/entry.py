@@ -14,7 +14,9 @@ from typing import Final
 
 from cco.gateway.call import Call
 from cco.gateway.fold import UsageFold
-from cco.gateway.requested import requested_model
+from cco.gateway.requested import requested_max_tokens, requested_model
+from cco.ledger.budgets import Budgets
+from cco.ledger.pots import Reservation
 from cco.ledger.prices import Prices
 from cco.ledger.rows import RequestRow
 from cco.ledger.usage import Usage
@@ -30,10 +32,16 @@ _MAX_PATH_LENGTH: Final = 256
 
 
 class Accounts:
-    """Where rows are written and priced."""
+    """Where rows are written and priced, and money is reserved."""
 
-    def __init__(self, record: Callable[[RequestRow], Future[None]], prices: Prices) -> None:
+    def __init__(
+        self,
+        record: Callable[[RequestRow], Future[None]],
+        prices: Prices,
+        budgets: Budgets | None = None,
+    ) -> None:
         self.prices: Final = prices
+        self.budgets: Final = budgets
         self._record = record
         self._stalled: Future[None] | None = None
         """The row that was waited for in vain."""
@@ -79,6 +87,7 @@ class Entry:
         self.fold: UsageFold | None = None
         self.row: RequestRow | None = None
         """As it was written; None before that."""
+        self._reservation: Reservation | None = None
         self._call = call
         self._accounts = accounts
         self._monotonic = monotonic
@@ -96,6 +105,26 @@ class Entry:
     def is_metered(self) -> bool:
         """Say whether the upstream takes money for such a request."""
         return self._call.path == METERED_PATH and self._call.method == "POST"
+
+    def admit(self) -> bool:
+        """Reserve what the request may cost; say whether that may have taken its time.
+
+        Raises:
+            BudgetExceeded: a budget is spent.
+            Unavailable: what is left is reserved for others.
+        """
+        budgets = self._accounts.budgets
+        if budgets is None or not budgets.are_set or not self.is_metered:
+            return False
+        session = self._call.session
+        self._reservation = budgets.admit(
+            project=session.project if session else "",
+            session=session.id if session else "",
+            model=requested_model(self._call.body),
+            body_bytes=len(self._call.body),
+            max_tokens=requested_max_tokens(self._call.body),
+        )
+        return True
 
     def add(self, data: bytes) -> bool:
         """Take note of bytes of the answer; say whether they complete it."""
@@ -121,12 +150,21 @@ class Entry:
         if self._is_settled:
             return
         self._is_settled = True
-        if self.fold is not None:
-            self.fold.finish()
-            error = error or self.fold.error
-            partial = partial or self._lacks_end(self.fold)
-        self.row = self._priced(self._row(partial=partial, error=error))
-        self._accounts.write(self.row)
+        try:
+            if self.fold is not None:
+                self.fold.finish()
+                error = error or self.fold.error
+                partial = partial or self._lacks_end(self.fold)
+            self.row = self._priced(self._row(partial=partial, error=error))
+            self._accounts.write(self.row)
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Count what the request did cost in place of what was reserved."""
+        if self._reservation is not None:
+            cost, output = (self.row.cost_nano, self.row.usage.output) if self.row else (0, 0)
+            self._reservation.settle(cost, output=output)
 
     def _row(self, *, partial: bool, error: str) -> RequestRow:
         """Return the row but for what was used."""

@@ -7,7 +7,7 @@
 
 What a status makes of the client decides which is chosen: 502 and 504 are tried again for three
 minutes, which is right for an upstream that cannot be reached; 400 is shown at once. Where trying
-again cannot help (a certificate, a proxy's URL), ``x-should-retry: false`` says so.
+again cannot help (a certificate, a proxy's URL, a budget), ``x-should-retry: false`` says so.
 """
 
 import errno
@@ -56,7 +56,7 @@ _TYPES: Final = {
 }
 """The provider's types of errors; other statuses are ``api_error``."""
 
-LASTING: Final = frozenset({"upstream-tls", "upstream-proxy"})
+LASTING: Final = frozenset({"budget-spent", "upstream-proxy", "upstream-tls"})
 """Codes of what stays as it is until somebody mends it."""
 
 

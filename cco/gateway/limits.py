@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cco.gateway.headers import CREDENTIALS, Index
+from cco.gateway.headers import CREDENTIALS, Fields, Index, index
 
 PREFIX: Final = "anthropic-ratelimit-"
 MAX_CREDENTIALS: Final = 64
@@ -35,6 +35,10 @@ class Limits:
     told_ns: int
     """Unix time in nanoseconds."""
 
+    def age_s(self, now_ns: int) -> float:
+        """Return how long ago that was, in seconds."""
+        return max(0, now_ns - self.told_ns) / 1e9
+
 
 class PlanLimits:
     """Remembers the limits.
@@ -44,11 +48,13 @@ class PlanLimits:
     """
 
     def __init__(self, now_ns: Callable[[], int]) -> None:
-        self._now_ns = now_ns
+        self.now_ns: Final = now_ns
         self._lock = threading.Lock()
         self._told: OrderedDict[str, Limits] = OrderedDict()
 
-    def note(self, *, asked: Index, answered: Index, upstream: str, key: str | None = None) -> None:
+    def note(
+        self, asked: Fields, answered: Index, *, upstream: str, key: str | None = None
+    ) -> None:
         """Take the limits out of an answer, if it tells any.
 
         Args:
@@ -64,8 +70,8 @@ class PlanLimits:
         }
         if not values or len(values) > MAX_VALUES:
             return
-        credential = digest(asked, key)
-        limits = Limits(credential, upstream, values, self._now_ns())
+        credential = digest(index(asked), key)
+        limits = Limits(credential, upstream, values, self.now_ns())
         with self._lock:
             self._told[credential] = limits
             self._told.move_to_end(credential)

@@ -2,8 +2,9 @@
 """The gateway itself: one request in, one request out, the answer back, one row in the ledger.
 
 Nothing is retried: the client does that itself. (Where several upstreams are configured, `route`
-may go on to another one before an answer begins.) Here and in the modules beside it there is no
-web framework; whoever serves HTTP makes a `Call`, sends the `Answer` on and closes it.
+may go on to another one before an answer begins. Where the answer is there already, `reuse` has
+it.) Here and in the modules beside it there is no web framework; whoever serves HTTP makes a
+`Call`, sends the `Answer` on and closes it.
 
 Threading: `Gateway.forward` is called by as many threads as there are requests; the answer is
 read by the same thread or another.
@@ -12,26 +13,32 @@ read by the same thread or another.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from cco import config
 from cco.errors import CcoError, RequestError, Unavailable
 from cco.gateway.balance import Bindings
+from cco.gateway.cache import Cleared
 from cco.gateway.call import Answer, Call, FixedBody, SessionRef
 from cco.gateway.circuits import Circuits
 from cco.gateway.entry import Accounts, Entry
 from cco.gateway.errors import error_headers, render_body, status_of
 from cco.gateway.exchange import Exchange
 from cco.gateway.fold import UsageFold, is_event_stream
-from cco.gateway.headers import Fields, client_headers, first, index, tokens
-from cco.gateway.relay import Relay
+from cco.gateway.headers import Fields, client_headers, first
+from cco.gateway.key import realm_of
+from cco.gateway.limits import PlanLimits
+from cco.gateway.relay import Keep, Relay
+from cco.gateway.reuse import Reuse
 from cco.gateway.route import Router
 from cco.gateway.running import Running
 from cco.gateway.transport import AbandonedError
 from cco.gateway.upstream import Upstreams
 from cco.gateway.wire import Head
+from cco.ledger.budgets import Budgets
 from cco.ledger.prices import Prices
 from cco.ledger.store import Store
 
@@ -40,7 +47,6 @@ log = logging.getLogger(__name__)
 CLIENT_GONE: Final = 499
 """Status of an answer that nobody will see."""
 
-_CACHEABLE: Final = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
 _MAX_ID_LENGTH: Final = 128
 
 
@@ -54,6 +60,10 @@ class Gateway:
         environ: where proxies are looked up.
         keys: in place of the client's own, by the names of their upstreams.
         bindings: which session is bound to which upstream; they outlive a reload.
+        budgets: what requests may cost; None for no limit.
+        limits: what is known of plans' limits; they outlive a reload.
+        reuse: the answers that are kept, which may outlive a reload too; None keeps some as the
+            default settings say.
         monotonic: the clock.
         now_ns: the clock, Unix time in nanoseconds.
 
@@ -70,16 +80,25 @@ class Gateway:
         environ: Mapping[str, str],
         keys: Mapping[str, str] = MappingProxyType({}),
         bindings: Bindings | None = None,
+        budgets: Budgets | None = None,
+        limits: PlanLimits | None = None,
+        reuse: Reuse | None = None,
         monotonic: Callable[[], float] = time.perf_counter,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._upstreams = Upstreams(upstreams, environ=environ, monotonic=monotonic, keys=keys)
-        self._accounts = Accounts(store.record, prices)
+        self._accounts = Accounts(store.record, prices, budgets)
         self._monotonic = monotonic
         self._running = Running()
         self._circuits = Circuits(self._upstreams.configured, monotonic=monotonic, now_ns=now_ns)
         bindings = Bindings(monotonic) if bindings is None else bindings
-        self._router = Router(self._upstreams, self._circuits, bindings, self._running)
+        limits = PlanLimits(now_ns) if limits is None else limits
+        self._router = Router(self._upstreams, self._circuits, bindings, self._running, limits)
+        self._reuse = Reuse(config.Cache(), monotonic=monotonic) if reuse is None else reuse
+        self._realms = {
+            family: realm_of((each for each in upstreams if each.family == family), keys)
+            for family in {each.family for each in upstreams}
+        }
 
     @property
     def running(self) -> int:
@@ -92,22 +111,31 @@ class Gateway:
         Errors of ours are answers too. The answer must be closed.
         """
         entry = Entry(call, self._accounts, self._monotonic)
-        entry.cache = _cache_state(call)
         try:
             if self._running.stop_error is not None:
                 raise self._running.stop_error
             if not call.target.startswith("/"):
                 raise RequestError("target-invalid", "The request target is not a path")
-            exchange, head, _ = self._router.send(call, entry)
+            answer = self._reuse.answer(
+                call,
+                entry,
+                realm=lambda: self._realm(call),
+                fetch=lambda keep: self._fetch(call, entry, keep),
+            )
         except AbandonedError:
-            return self._abandoned(call, entry)
+            answer = self._abandoned(call, entry)
         except CcoError as error:
-            return self._failed(call, entry, error)
-        return self._answer(entry, exchange, head)
+            answer = self._failed(call, entry, error)
+        except BaseException:
+            entry.status = 500
+            entry.settle(partial=entry.may_have_used, error="internal")
+            raise
+        return replace(answer, headers=answer.headers + _own_fields(entry))
 
     def reap(self) -> None:
-        """Close connections that have rested too long; to be called now and then."""
+        """Let go of what has rested too long; to be called now and then."""
         self._upstreams.reap()
+        self._reuse.reap()
 
     def close(self) -> None:
         """Keep no connection from now on; answers under way go on to their end."""
@@ -122,6 +150,14 @@ class Gateway:
         """Return how each configured upstream is, see `Circuits.states`."""
         return self._circuits.states()
 
+    def cache_stats(self) -> dict[str, Any]:
+        """Return the figures of ``GET /api/cache/stats``."""
+        return self._reuse.stats()
+
+    def clear_cache(self) -> Cleared:
+        """Forget all answers that are kept."""
+        return self._reuse.clear()
+
     def has_credential(self, session: SessionRef | None = None) -> bool:
         """Say whether requests without a credential get one here.
 
@@ -132,7 +168,28 @@ class Gateway:
         among = [self._upstreams.choose(own)] if own else self._upstreams.candidates
         return any(upstream.has_credential for upstream in among)
 
-    def _answer(self, entry: Entry, exchange: Exchange, head: Head) -> Answer:
+    def _realm(self, call: Call) -> str:
+        """Return what requests must have in common to have one answer, besides themselves.
+
+        What fields of its own a session's own upstream goes by is not known, so only requests of
+        the same session are the same there.
+
+        Raises:
+            RequestError: the base URL that the session named cannot be used.
+        """
+        family = self._router.family(call)
+        if call.session is not None and call.session.upstream:
+            return f"{call.session.id} {family}"
+        return self._realms[family]
+
+    def _fetch(self, call: Call, entry: Entry, keep: Keep | None) -> Answer:
+        """Send a request on and return its answer, without fields of our own."""
+        exchange, head, _ = self._router.send(call, entry)
+        return self._answer(call, entry, exchange, head, keep)
+
+    def _answer(
+        self, call: Call, entry: Entry, exchange: Exchange, head: Head, keep: Keep | None
+    ) -> Answer:
         content_type = first(head.named, "content-type")
         coding = ", ".join(head.named.get("content-encoding", ()))
         entry.status = head.status
@@ -142,7 +199,8 @@ class Gateway:
         if entry.may_have_used or head.status >= 400:
             entry.fold = UsageFold(content_type, coding)
         headers = client_headers(head.fields, head.named, length=exchange.length)
-        headers += _own_fields(entry)
+        if keep is not None:
+            keep.begin(head.status, head.reason, headers)
         if exchange.ended:  # there is no body, so the row comes before the head
             exchange.release()
             self._running.remove(exchange)
@@ -154,6 +212,8 @@ class Gateway:
             can_append=entry.is_stream and not coding and exchange.length is None,
             stopping=lambda: self._running.stop_error,
             on_end=self._running.remove,
+            client_fd=call.client_fd,
+            keep=keep,
         )
         return Answer(head.status, head.reason, headers, body)
 
@@ -170,17 +230,9 @@ class Gateway:
             log.warning("%s %s: %s", call.method, call.path, error.message)
         entry.settle(partial=entry.may_have_used, error=error.code)
         data = render_body(error, call.request_id)
-        headers = error_headers(error, call.request_id, length=len(data)) + _own_fields(entry)
+        headers = error_headers(error, call.request_id, length=len(data))
         body = FixedBody(b"" if call.method == "HEAD" else data)
         return Answer(entry.status, HTTPStatus(entry.status).phrase, headers, body)
-
-
-def _cache_state(call: Call) -> str:
-    """Return what ``x-cco-cache`` says: nothing is kept yet, so no lookup ever hits."""
-    is_looked_up = call.method == "POST" and call.path in _CACHEABLE
-    if not is_looked_up or "no-cache" in tokens(index(call.headers), "cache-control"):
-        return "bypass"
-    return "miss"
 
 
 def _own_fields(entry: Entry) -> Fields:

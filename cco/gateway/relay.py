@@ -37,6 +37,14 @@ class Keep(Protocol):
         """Take note of the head, as it goes to the client but for fields of our own."""
 
     @property
+    def is_shared(self) -> bool:
+        """Say whether several clients read the answer in turn.
+
+        Then the hanging up of the one that is watched does not end it: `AbandonedError` is raised
+        instead.
+        """
+
+    @property
     def wants_more(self) -> bool:
         """Say whether a copy of the whole answer can still come about."""
 
@@ -65,8 +73,6 @@ class Relay:
         on_end: called once, when the exchange is over.
         client_fd: the client's socket, looked at before the answer's end is handed on.
         keep: takes a copy.
-        is_shared: several clients read it in turn, so that the hanging up of the one that is
-            watched does not end it: `AbandonedError` is raised instead.
     """
 
     def __init__(
@@ -79,16 +85,14 @@ class Relay:
         on_end: Callable[[Exchange], None],
         client_fd: int | None = None,
         keep: Keep | None = None,
-        is_shared: bool = False,
     ) -> None:
         self._exchange = exchange
         self._entry = entry
         self._can_append = can_append
         self._stopping = stopping
         self._on_end = on_end
-        self._client_fd = client_fd
+        self._client_fd = None if keep is not None and keep.is_shared else client_fd
         self._keep = keep
-        self._is_shared = is_shared
         self._lock = threading.Lock()
         """Held by whoever reads or ends it."""
         self._has_ended = False
@@ -155,7 +159,7 @@ class Relay:
             self._lock.acquire()
         try:
             self._read_on()
-            self._end(partial=not self._is_complete)
+            self._end(partial=True)
             keep, self._keep = self._keep, None
             if keep is not None:
                 keep.close(is_lost=self._is_complete and self._is_lost)
@@ -187,10 +191,10 @@ class Relay:
         stopping = None if self._is_closed else self._stopping()
         if stopping is not None:
             return self._break_off(stopping)
-        if self._is_shared and not self._is_closed:
+        if self._keep is not None and self._keep.is_shared and not self._is_closed:
             raise abandoned
         self._read_on()
-        self._end(partial=not self._is_complete)
+        self._end(partial=True)
         raise AnswerCut from abandoned
 
     def _break_off(self, error: CcoError) -> bytes:

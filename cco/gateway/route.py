@@ -32,6 +32,7 @@ from cco.gateway.entry import Entry
 from cco.gateway.errors import LASTING
 from cco.gateway.exchange import Exchange
 from cco.gateway.headers import first, index
+from cco.gateway.limits import PlanLimits
 from cco.gateway.requested import requested_model
 from cco.gateway.running import Running
 from cco.gateway.transport import AbandonedError, has_hung_up
@@ -96,15 +97,22 @@ class Router:
         circuits: how the configured ones are.
         bindings: which session is bound to which.
         running: exchanges under way.
+        limits: what answers tell about the limits of plans.
     """
 
     def __init__(
-        self, upstreams: Upstreams, circuits: Circuits, bindings: Bindings, running: Running
+        self,
+        upstreams: Upstreams,
+        circuits: Circuits,
+        bindings: Bindings,
+        running: Running,
+        limits: PlanLimits,
     ) -> None:
         self._upstreams = upstreams
         self._circuits = circuits
         self._bindings = bindings
         self._running = running
+        self._limits = limits
 
     def family(self, call: Call) -> str:
         """Return the family of the upstreams that may answer; of a session's own, its URL.
@@ -125,7 +133,10 @@ class Router:
             RequestError: it cannot be sent at all.
             UpstreamError: no upstream answered.
             AbandonedError: nobody wants the answer.
+            BudgetExceeded, Unavailable: there is no money for it, see `Entry.admit`.
         """
+        if entry.admit() and has_hung_up(call.client_fd):
+            raise AbandonedError
         session = self._session(call)
         held: _Setback | None = None
         try:
@@ -199,6 +210,7 @@ class Router:
             self._circuits.abandon(upstream, taken.probe)
             raise
         self._circuits.note_answer(upstream, head.status, retry_after_s=retry_after_s(head))
+        self._limits.note(call.headers, head.named, upstream=upstream.name, key=upstream.credential)
         routed = Routed(exchange, head, upstream)
         return _Setback(upstream, routed) if head.status in FAILOVER_STATUSES else routed
 

@@ -257,3 +257,25 @@ def test_a_ledger_that_is_closed_delays_nobody(expect_log: Callable[[str], None]
     ledger = Ledger()
     ledger.answers = itertools.repeat(cancelled)
     make_entry(ledger).settle()
+
+
+def test_what_nobody_gets_is_read_but_not_counted_as_sent() -> None:
+    ledger = Ledger()
+    entry = make_entry(ledger)
+    entry.is_stream, entry.fold = True, UsageFold("text/event-stream")
+    assert not entry.add(STREAM[:400])
+    assert entry.overhear(STREAM[400:])
+    entry.settle()
+    (row,) = ledger.rows
+    assert (row.response_bytes, row.partial, row.usage.output) == (400, False, 15)
+    assert entry.row is row
+
+
+def test_an_answer_that_another_one_paid_for_saves_its_cost() -> None:
+    ledger = Ledger()
+    entry = make_entry(ledger)
+    entry.may_have_used, entry.cache, entry.saved_nano = False, "coalesced", 77
+    assert not entry.overhear(b"x")
+    entry.settle()
+    (row,) = ledger.rows
+    assert (row.cache, row.cost_nano, row.saved_nano, row.priced) == ("coalesced", 0, 77, True)

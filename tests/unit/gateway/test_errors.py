@@ -116,3 +116,18 @@ def test_ends_a_stream_wherever_it_was_cut(before: bytes, names: list[str]) -> N
 def test_a_cut_is_a_reset_connection_for_who_serves() -> None:
     assert isinstance(AnswerCut(), ConnectionResetError)
     assert AnswerCut().errno == errno.ECONNRESET
+
+
+def test_budget_is_one_sentence_and_final() -> None:
+    error = errors.BudgetExceeded("budget-spent", "the day budget of $1.00 is spent: $1.02 so far")
+    fields = dict(error_headers(error, "id", length=5))
+
+    assert (fields["x-cco-error"], fields["x-should-retry"]) == ("budget-spent", "false")
+    assert "retry-after" not in fields
+
+
+def test_budget_that_is_reserved_is_tried_again() -> None:
+    fields = dict(error_headers(errors.Unavailable("budget-reserved", "m"), "id", length=5))
+
+    assert fields["retry-after"] == "1"
+    assert "x-should-retry" not in fields

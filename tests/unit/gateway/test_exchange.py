@@ -249,3 +249,29 @@ def test_an_answer_that_nobody_wants_is_not_waited_for(
     far.answered(data).discard()
     far.begin().release()
     assert len(far.ends) == (1 if is_kept else 2)
+
+
+def test_reads_what_is_there_already_and_no_more(far: Far) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    exchange = far.answered(head + b"2\r\nhi\r\n5")
+    assert exchange.read_ready() == b"hi"
+    assert exchange.read_ready() == b""  # a size, and nothing of its bytes
+    far.ends[0].sendall(b"\r\nho")
+    assert exchange.read_ready() == b"ho"
+    far.ends[0].sendall(b"la!\r\n0\r\n\r\n")
+    assert exchange.read_ready() == b"la!"
+    assert exchange.ended
+    assert exchange.read_ready() == b""
+    exchange.release()
+    far.begin().release()
+    assert len(far.ends) == 1  # it is as whole as if it had been waited for
+
+
+@pytest.mark.parametrize("rest", [b"x\r\n", b""])
+def test_what_is_ready_may_be_nothing(far: Far, rest: bytes) -> None:
+    exchange = far.answered(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + rest)
+    far.hang_up()
+    assert exchange.read_ready() == b""
+    assert exchange.read_ready() == b""
+    assert not exchange.ended
+    exchange.release()

@@ -1,64 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 import pytest
 
-from cco.errors import CcoError, Unavailable
-from cco.gateway.entry import Accounts, Entry
+from cco.errors import Unavailable
 from cco.gateway.errors import AnswerCut
-from cco.gateway.exchange import Exchange
-from cco.gateway.fold import UsageFold
-from cco.gateway.relay import Relay
-from cco.ledger.prices import Prices
-from cco.ledger.rows import RequestRow
-from tests.forwarding import ANSWER, STREAM, make_call
+from cco.gateway.headers import Fields
+from cco.gateway.transport import AbandonedError
+from tests.forwarding import ANSWER, STREAM
 from tests.rawserver import chunk, reply
-from tests.unit.gateway.far import Far
-
-EVENTS = reply("200 OK", "Transfer-Encoding: chunked", length=False)
-
-
-class Answering:
-    """Relays over a real connection whose other end the test holds."""
-
-    def __init__(self, far: Far) -> None:
-        self.far = far
-        self.rows: list[RequestRow] = []
-        self.ended: list[Exchange] = []
-        self.stop_error: CcoError | None = None
-        self.durable: Future[None] = Future()
-        self.durable.set_result(None)
-
-    def record(self, row: RequestRow) -> "Future[None]":
-        self.rows.append(row)
-        return self.durable
-
-    def relay(
-        self, data: bytes, *, stream: bool = True, can_append: bool = True, silence_s: float = 10.0
-    ) -> Relay:
-        exchange = self.far.answered(data, silence_s=silence_s)
-        accounts = Accounts(self.record, Prices.load())
-        entry = Entry(make_call(), accounts, itertools.count().__next__)
-        entry.status, entry.is_stream, entry.may_have_used = 200, stream, True
-        entry.fold = UsageFold("text/event-stream" if stream else "application/json")
-        return Relay(
-            exchange,
-            entry,
-            can_append=can_append,
-            stopping=lambda: self.stop_error,
-            on_end=self.ended.append,
-        )
+from tests.unit.gateway.answering import EVENTS, Answering
 
 
 @pytest.fixture
 def answering() -> Iterator[Answering]:
-    far = Far()
-    yield Answering(far)
-    far.close()
+    made = Answering()
+    yield made
+    made.close()
+
+
+@dataclass
+class Keeper:
+    """A `Keep` that tells what it was told."""
+
+    is_shared: bool = False
+    wants_more: bool = True
+    told: list[str] = field(default_factory=list)
+    data: bytes = b""
+
+    def begin(self, status: int, reason: str, headers: Fields) -> None:
+        raise AssertionError("that is for whoever makes the relay")
+
+    def add(self, data: bytes) -> None:
+        self.data += data
+
+    def over(self, *, is_whole: bool) -> None:
+        self.told.append("whole" if is_whole else "not whole")
+
+    def close(self, *, is_lost: bool) -> None:
+        self.told.append("lost" if is_lost else "closed")
 
 
 def test_hands_on_what_arrives_and_writes_one_row(answering: Answering) -> None:
@@ -183,3 +168,142 @@ def test_says_that_the_daemon_stops(
     relay._exchange.abort()
     assert b"The daemon is stopping" in b"".join(relay)
     assert answering.rows[0].error == "daemon-stopping"
+
+
+def test_tells_a_keep_what_passes_and_when_it_is_over(answering: Answering) -> None:
+    keep = Keeper()
+    relay = answering.relay(EVENTS + chunk(STREAM) + chunk(b""), keep=keep)
+    assert b"".join(relay) == STREAM
+    assert keep.told == ["whole"]
+    relay.close()
+    relay.close()
+    assert (keep.told, keep.data) == (["whole", "closed"], STREAM)
+
+
+@pytest.mark.parametrize(
+    ("data", "stream", "told"),
+    [
+        # complete, and whole
+        (EVENTS + chunk(STREAM) + chunk(b""), True, ["whole", "lost"]),
+        (reply(body=ANSWER), False, ["whole", "lost"]),
+        # complete by what it says, but the end of its chunks is missing
+        (EVENTS + chunk(STREAM), True, ["not whole", "lost"]),
+        # not complete
+        (EVENTS + chunk(STREAM[:-1]), True, ["not whole", "closed"]),
+        (reply(body=ANSWER)[:-1], False, ["not whole", "closed"]),
+        (EVENTS + chunk(ANSWER), False, ["not whole", "closed"]),
+    ],
+)
+@pytest.mark.parametrize("items", [0, 1])
+def test_an_answer_whose_end_nobody_got_is_lost(
+    answering: Answering, data: bytes, stream: bool, told: list[str], items: int
+) -> None:
+    keep = Keeper()
+    relay = answering.relay(data, stream=stream, keep=keep)
+    for _ in range(items):
+        next(relay)
+    relay.close()
+    assert keep.told == told
+    assert keep.data == (STREAM if stream else ANSWER)[: len(keep.data)]
+    (row,) = answering.rows
+    assert row.partial == ("lost" not in told)
+
+
+def test_what_has_arrived_is_read_on_when_the_client_goes(answering: Answering) -> None:
+    keep = Keeper()
+    relay = answering.relay(EVENTS + chunk(STREAM[:400]), keep=keep)
+    assert next(relay) == STREAM[:400]
+    answering.far.ends[0].sendall(chunk(STREAM[400:600]))
+    answering.far.ends[0].sendall(chunk(STREAM[600:]) + chunk(b""))
+    relay.close()
+
+    assert (keep.told, keep.data) == (["whole", "lost"], STREAM)
+    (row,) = answering.rows
+    assert (row.partial, row.response_bytes) == (False, 400)
+    assert row.usage.output == 15
+    answering.far.begin().release()  # over the same connection, for the answer came to its end
+    assert len(answering.far.ends) == 1
+
+
+def test_nothing_is_read_on_without_a_use_for_it(answering: Answering) -> None:
+    keep = Keeper(wants_more=False)
+    relay = answering.relay(EVENTS + chunk(STREAM) + chunk(b""), keep=keep)
+    relay.close()
+    assert (keep.told, keep.data) == (["not whole", "closed"], b"")
+    assert answering.rows[0].partial
+
+
+def test_a_client_that_hung_up_before_the_end_has_not_got_it(answering: Answering) -> None:
+    browser, client = socket.socketpair()
+    with client:
+        keep = Keeper()
+        relay = answering.relay(
+            EVENTS + chunk(STREAM) + chunk(b""), keep=keep, client_fd=client.fileno()
+        )
+        browser.close()
+        assert b"".join(relay) == STREAM  # nothing had to be waited for
+        relay.close()
+    assert keep.told == ["whole", "lost"]
+
+
+def test_a_json_answer_in_chunks_is_lost_if_its_client_is_gone_at_the_end(
+    answering: Answering,
+) -> None:
+    browser, client = socket.socketpair()
+    with client:
+        keep = Keeper()
+        relay = answering.relay(
+            EVENTS + chunk(ANSWER), stream=False, keep=keep, client_fd=client.fileno()
+        )
+        assert next(relay) == ANSWER
+        browser.close()
+        answering.far.ends[0].sendall(chunk(b""))
+        assert list(relay) == []
+        relay.close()
+    assert keep.told == ["whole", "lost"]
+
+
+def test_a_keep_hears_our_error_event_too(
+    answering: Answering, expect_log: Callable[[str], None]
+) -> None:
+    expect_log("an answer was cut")
+    keep = Keeper()
+    relay = answering.relay(EVENTS + chunk(STREAM[:400]), silence_s=0.01, keep=keep)
+    got = b"".join(relay)
+    relay.close()
+    assert b"timeout_error" in got
+    assert (keep.told, keep.data) == (["not whole", "closed"], got)
+
+
+def test_a_shared_answer_goes_on_without_the_client_that_is_watched(answering: Answering) -> None:
+    browser, client = socket.socketpair()
+    with client:
+        keep = Keeper(is_shared=True)
+        relay = answering.relay(EVENTS + chunk(STREAM[:400]), keep=keep)
+        relay.watch(client.fileno())
+        next(relay)
+        browser.close()
+        with pytest.raises(AbandonedError):
+            next(relay)
+        with pytest.raises(AbandonedError):
+            next(relay)
+        assert (answering.rows, keep.told) == ([], [])
+        relay.watch(None)
+        answering.far.ends[0].sendall(chunk(STREAM[400:]) + chunk(b""))
+        assert b"".join(relay) == STREAM[400:]
+        relay.watch(client.fileno())  # it is over: nothing is watched
+    relay.close()
+    assert keep.told == ["whole", "closed"]
+
+
+def test_closing_a_shared_answer_ends_it(answering: Answering) -> None:
+    keep = Keeper(is_shared=True)
+    relay = answering.relay(EVENTS + chunk(STREAM[:400]), keep=keep)
+    next(relay)
+    timer = threading.Timer(0.05, relay.close)
+    timer.start()
+    with pytest.raises(AnswerCut):
+        next(relay)
+    timer.join()
+    assert keep.told == ["not whole", "closed"]
+    assert [row.partial for row in answering.rows] == [True]

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from cco.gateway import requested
-from cco.gateway.requested import MAX_MODEL_LENGTH, requested_model
+from cco.gateway.requested import MAX_MODEL_LENGTH, requested_max_tokens, requested_model
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,21 @@ def test_leaves_a_large_body_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requested, "MAX_PARSED_BYTES", 10)
     assert requested_model(b'{"a":1,"model":"m"}') == ""
     assert requested_model(b'{"model":"m","a":1}') == "m"
+
+
+@pytest.mark.parametrize(
+    ("body", "max_tokens"),
+    [
+        (b'{"model":"m","max_tokens":32000}', 32000),
+        (b'{"max_tokens" : 9 }', 9),
+        (b'{"a":{"max_tokens":7},"max_tokens":5}', 7),  # rather too many
+        (b'{"a":"\\"max_tokens\\":7","max_tokens":5}', 5),
+        (b'{"max_tokens":"5"}', 0),
+        (b'{"max_tokens":-5}', 0),
+        (b'{"max_tokens":99999999999999999999}', 999_999_999),
+        (b"", 0),
+        (b"\xff", 0),
+    ],
+)
+def test_finds_how_long_the_answer_may_be(body: bytes, max_tokens: int) -> None:
+    assert requested_max_tokens(body) == max_tokens

@@ -13,6 +13,7 @@ from cco.gateway.balance import Bindings
 from cco.gateway.call import SessionRef
 from cco.gateway.circuits import Circuits
 from cco.gateway.exchange import Exchange
+from cco.gateway.limits import PlanLimits
 from cco.gateway.route import FAILOVER_STATUSES, Routed, Router, _Setback, retry_after_s
 from cco.gateway.running import Running
 from cco.gateway.upstream import Upstream, Upstreams
@@ -98,7 +99,7 @@ def make_router(*settings: config.Upstream) -> Router:
 
     upstreams = Upstreams(settings, environ={}, monotonic=clock)
     circuits = Circuits(upstreams.configured, monotonic=clock, now_ns=lambda: 0)
-    return Router(upstreams, circuits, Bindings(clock), Running())
+    return Router(upstreams, circuits, Bindings(clock), Running(), PlanLimits(lambda: 0))
 
 
 def test_a_request_belongs_to_the_family_of_the_preferred_upstream() -> None:

@@ -83,3 +83,12 @@ def test_holds_no_more_than_the_bound() -> None:
     for _ in range(40):
         decoder.feed(b"x" * 100_000)
     assert sum(map(len, decoder._line)) <= MAX_EVENT_BYTES
+
+
+def test_the_bound_can_be_set() -> None:
+    decoder = Decoder(max_event_bytes=10)
+    events = decoder.feed(b"data: 12345\n\ndata: 1234\n\n")
+    assert [event.data for event in events] == ["1234"]
+    decoder = Decoder(max_event_bytes=2 * MAX_EVENT_BYTES)
+    (event,) = decoder.feed(b"data: " + b"x" * MAX_EVENT_BYTES + b"\n\n")
+    assert len(event.data) == MAX_EVENT_BYTES

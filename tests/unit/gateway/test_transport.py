@@ -202,3 +202,33 @@ def test_sees_that_a_client_has_hung_up() -> None:
         far.close()
         assert has_hung_up(near.fileno())
     assert not has_hung_up(None)
+
+
+def test_what_is_ready_is_received_without_waiting(pair: tuple[Connection, socket.socket]) -> None:
+    connection, far = pair
+    assert connection.receive_ready() == b""
+    far.sendall(b"abc")
+    assert connection.receive_ready() == b"abc"
+    assert connection.receive_ready() == b""
+    far.close()
+    assert connection.receive_ready() == b""
+    connection.abort()
+    assert connection.receive_ready() == b""
+
+
+def test_watches_one_client_after_the_other(pair: tuple[Connection, socket.socket]) -> None:
+    connection, far = pair
+    pairs = [socket.socketpair() for _ in range(2)]
+    (one, one_end), (two, two_end) = pairs
+    with one, one_end, two, two_end:
+        connection.watch(one.fileno())
+        connection.watch(two.fileno())
+        one_end.close()
+        far.sendall(b"abc")
+        assert connection.receive() == b"abc"
+        two_end.close()
+        with pytest.raises(AbandonedError):
+            connection.receive()
+        connection.watch(None)
+        far.sendall(b"def")
+        assert connection.receive() == b"def"
