@@ -3,17 +3,43 @@
 
 import logging
 import secrets
+from typing import Any
 
 from flask import Flask, request
 from werkzeug.datastructures import Headers
+from werkzeug.routing import Map
 
 from cco.api import errors
 from cco.api.access import Guard
-from cco.api.routes import agents, gateway, health, hooks, invoke, mount, sessions, stats
+from cco.api.routes import (
+    agents,
+    cache,
+    gateway,
+    health,
+    hooks,
+    invoke,
+    metrics,
+    mount,
+    openapi,
+    sessions,
+    stats,
+)
 from cco.api.services import Services
 from cco.log import request_id
 
 log = logging.getLogger(__name__)
+
+
+class _Map(Map):
+    """Redirects nobody to a path without double slashes: clients expect an answer."""
+
+    def __init__(self, **given: Any) -> None:
+        # Werkzeug 2.2 (Debian 12) does not look at the attribute later on.
+        super().__init__(merge_slashes=False, **given)
+
+
+class _Flask(Flask):
+    url_map_class: type[Map] = _Map
 
 
 def create_app(services: Services) -> Flask:
@@ -21,9 +47,8 @@ def create_app(services: Services) -> Flask:
 
     Requests are admitted by `Guard` before anything else, body included, is looked at.
     """
-    app = Flask("cco", static_folder=None)
+    app = _Flask("cco", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # members keep their documented order
-    app.url_map.merge_slashes = False  # a redirect would be no answer that clients expect
     guard = Guard(uid=services.uid)
     errors.install(app)
 
@@ -39,6 +64,7 @@ def create_app(services: Services) -> Flask:
             has_origin="Origin" in headers,
         )
 
-    for module in (health, sessions, agents, mount, hooks, invoke, stats, gateway):
+    reports = (stats, cache, metrics, openapi)
+    for module in (health, sessions, agents, mount, hooks, invoke, *reports, gateway):
         app.register_blueprint(module.blueprint(services))
     return app

@@ -10,7 +10,7 @@ import json
 import logging
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from cco.errors import CcoError, RequestError, Unavailable
 from cco.gateway import errors as gateway_errors
@@ -74,7 +74,10 @@ def install(app: Flask) -> None:
             f"{request.method} {request.path} is not served ({error.name})",
             hint="Look at the path and the method",
         )
-        return answer(told, status=status, path=request.path, request_id=_request_id())
+        response = answer(told, status=status, path=request.path, request_id=_request_id())
+        if isinstance(error, MethodNotAllowed):
+            response.allow.update(error.valid_methods or ())
+        return response
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:

@@ -17,6 +17,8 @@ from cco.orchestration.sessions import Session
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Largest request body, the provider's own limit rounded up."""
+MAX_EXACT: Final = 2**53
+"""Up to here a float is a certain whole number."""
 
 
 def body() -> bytes:
@@ -57,9 +59,22 @@ def text(given: Mapping[str, Any], name: str, default: str | None = None) -> str
     return value
 
 
-def number(given: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    """Return a member that must be a whole number."""
-    return int(_typed(given, name, default, int, "a whole number"))
+def number(
+    given: Mapping[str, Any],
+    name: str,
+    default: int | None = None,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+) -> int:
+    """Return a member that must be a whole number, within bounds if there are any."""
+    found = given.get(name, default)
+    if isinstance(found, float) and found.is_integer() and abs(found) <= MAX_EXACT:
+        found = int(found)  # 8.0 is one too, as JSON and its schemas see it
+    value = int(_typed({name: found}, name, default, int, "a whole number"))
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise RequestError("bad-member", f"'{name}' must be between {low} and {high}")
+    return value
 
 
 def _typed(given: Mapping[str, Any], name: str, default: Any, kind: type, words: str) -> Any:
@@ -69,6 +84,27 @@ def _typed(given: Mapping[str, Any], name: str, default: Any, kind: type, words:
     if type(value) is not kind:
         raise RequestError("bad-member", f"'{name}' must be {words}")
     return value
+
+
+def only_parameters(*known: str) -> None:
+    """Refuse a query with parameters that are not known: it would be answered as if it had none.
+
+    Raises:
+        RequestError: there is one.
+    """
+    for name in request.args:
+        if name not in known:
+            raise RequestError(
+                "unknown-parameter",
+                f"there is no parameter '{name[:64]}'",
+                hint=f"Known: {', '.join(sorted(known))}",
+            )
+
+
+def directives() -> set[str]:
+    """Return the members of ``Cache-Control``, in lower case."""
+    told = request.headers.get("Cache-Control", "")
+    return {member.strip().lower() for member in told.split(",")}
 
 
 def is_local_socket() -> bool:

@@ -77,6 +77,25 @@ class Figures:
         }
 
 
+def memory_of(mount: MountReport | None) -> dict[str, dict[str, float]]:
+    """Return ``pss`` and ``rss`` in bytes of each process, as far as they can be told."""
+    worker = psutil.Process(os.getpid())
+    processes = {"worker": worker}
+    if (arbiter := worker.parent()) is not None:
+        processes["arbiter"] = arbiter
+    found: dict[str, dict[str, float]] = {}
+    for name, process in processes.items():
+        found[name] = {"rss": process.memory_info().rss}
+        if (pss := pss_bytes(process.pid)) is not None:
+            found[name]["pss"] = pss
+    if mount is not None:
+        told = mount.figures
+        found["mount"] = {
+            kind: told[f"{kind}Bytes"] for kind in ("pss", "rss") if f"{kind}Bytes" in told
+        }
+    return found
+
+
 def pss_bytes(pid: int) -> int | None:
     """Return the memory of a process, its share of what is shared counted; None if untold."""
     try:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,11 @@ from cco.errors import CcoError, NotFound
 from cco.gateway import credentials
 from cco.gateway.balance import Bindings
 from cco.gateway.credentials import Credentials
+from cco.gateway.limits import PlanLimits
 from cco.gateway.proxy import Gateway
+from cco.gateway.reuse import Reuse
+from cco.ledger.budgets import Budgets
+from cco.ledger.pots import State
 from cco.ledger.prices import Prices
 from cco.ledger.retention import Retention
 from cco.ledger.store import Store
@@ -70,6 +75,7 @@ class Services:
     catalog: Catalog
     published: Published
     credentials: Credentials
+    prices: Prices
     gateway: Gateway
     invoker: Invoker
 
@@ -88,10 +94,12 @@ class Services:
         self._retired: list[Gateway] = []
         """Gateways of former settings, as long as answers of theirs are under way."""
         self._bindings = Bindings(time.monotonic)
+        self.limits = PlanLimits(time.time_ns)
         self.shortfalls = protect_process()
         self.vault = Vault.create()
         settings = load(environ, config=paths.config).settings
         self._lasting = _lasting(settings)
+        self._reuse = Reuse(settings.cache, monotonic=time.monotonic)
         self.database = Path(settings.ledger.database or paths.state / "cco.db")
         self.store = Store.open(
             self.database,
@@ -101,6 +109,7 @@ class Services:
                 now_ns=time.time_ns,
             ),
         )
+        self.budgets = Budgets(self.store, now=datetime.now)
         self.sessions = Sessions(self.store, now_ns=time.time_ns)
         self.runs = AgentRuns(self.store, now_ns=time.time_ns, name_of=self.agent_name)
         self.hooks = Hooks(self.runs)
@@ -117,6 +126,11 @@ class Services:
     def uptime_s(self) -> float:
         """Return how long the worker has been up, in seconds."""
         return time.monotonic() - self._started_s
+
+    @property
+    def running(self) -> int:
+        """Requests under way, those of former settings too."""
+        return sum(one.running for one in (self.gateway, *self._retired))
 
     @property
     def mount_path(self) -> str:
@@ -189,6 +203,12 @@ class Services:
                     "Run: cco daemon restart",
                 )
             )
+        found += [
+            Warned(
+                "budget-spent", state.sentence(), "Raise it in [[budget]], then: cco daemon reload"
+            )
+            for state in self.spent_budgets()
+        ]
         if reason := self.store.health()["reason"]:
             found.append(
                 Warned(
@@ -207,6 +227,15 @@ class Services:
                 )
             )
         return found
+
+    def spent_budgets(self) -> list[State]:
+        """Return the budgets of which nothing is left; of sessions, those that are alive."""
+        live = {session.id for session in self.sessions.live()}
+        return [
+            state
+            for state in self.budgets.states()
+            if state.is_spent and (state.budget.scope != "session" or state.key in live)
+        ]
 
     def health(self) -> str:
         """Return the text of the mount's ``health``: what keeps the daemon from serving, or OK."""
@@ -228,6 +257,9 @@ class Services:
             api_url=self.http_url or NO_URL,
             now_ns=time.time_ns(),
         )
+        reuse = self._reuse
+        if settings.cache != reuse.settings:  # else what is kept outlives the reload
+            reuse = Reuse(settings.cache, monotonic=time.monotonic)
         gateway = Gateway(
             settings.upstream,
             store=self.store,
@@ -235,10 +267,14 @@ class Services:
             environ=self.environ,
             keys=keys.keys,
             bindings=self._bindings,
+            budgets=self.budgets,
+            limits=self.limits,
+            reuse=reuse,
         )
         before = self.gateway if hasattr(self, "gateway") else None
         self.settings, self.catalog, self.gateway = settings, catalog, gateway
-        self.credentials = keys
+        self.credentials, self.prices, self._reuse = keys, prices, reuse
+        self.budgets.configure(settings.budget, prices)
         if before is not None:
             before.close()
             self._retired = [one for one in (*self._retired, before) if one.running]

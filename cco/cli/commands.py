@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from cco import __version__, build, config, configfile, paths
-from cco.cli.output import show_json, show_table
+from cco.cli.output import show_json, show_table, usd
 from cco.cli.run import project_of
 from cco.cli.service import Service
 from cco.client import Client
@@ -26,10 +26,10 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run one command of this module."""
     table: dict[str, Callable[[argparse.Namespace, Mapping[str, str]], int]] = {
         "agents": _agents,
+        "cache": _cache,
         "config": _config,
         "invoke": _invoke,
         "sessions": _sessions,
-        "stats": _stats,
         "unseal": _unseal,
         "version": _version,
     }
@@ -90,6 +90,42 @@ def _check(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if not problems and not arguments.json:
         print("no problem found")
     return 1 if problems else os.EX_OK
+
+
+def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    client = serving(environ)
+    if arguments.verb == "stats":
+        told = client.call("GET", "/api/cache/stats")
+        if arguments.json:
+            show_json(told)
+        else:
+            _show_cache(told)
+        return os.EX_OK
+    if not arguments.json and sys.stdin.isatty():
+        entries = client.call("GET", "/api/cache/stats?fields=entries")["entries"]
+        print(f"Forget {entries} answers? [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            print("nothing was forgotten")
+            return 1
+    cleared = client.call("POST", "/api/cache/clear")
+    if arguments.json:
+        show_json(cleared)
+    else:
+        print(f"{cleared['cleared']} answers forgotten, {cleared['freedBytes']} bytes freed")
+    return os.EX_OK
+
+
+def _show_cache(told: Mapping[str, Any]) -> None:
+    if not told["enabled"]:
+        print("off, by [cache] enabled in the settings")
+        return
+    rate = "" if told["hitRate"] is None else f" ({told['hitRate']:.1%})"
+    print(f"kept      {told['entries']} answers, {told['sizeBytes']} of {told['maxBytes']} bytes")
+    print(f"hits      {told['hits']}{rate}")
+    print(f"misses    {told['misses']}")
+    print(f"joined    {told['coalesced']} requests that were under way already")
+    print(f"evicted   {told['evictions']} answers, for want of room")
+    print(f"saved     {usd(told['savedUsd'])}")
 
 
 def _config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -164,6 +200,8 @@ def _invoke(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     asked = {"agent": arguments.agent, "task": arguments.task, "context": context}
     key = environ.get("ANTHROPIC_API_KEY")
     headers = {"x-api-key": key} if key else {}
+    if arguments.no_cache:
+        headers["cache-control"] = "no-cache"
     answer = client.call("POST", "/api/agent/invoke", asked, headers=headers)
     if arguments.json:
         show_json(answer)
@@ -180,30 +218,11 @@ def _sessions(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if arguments.json:
         show_json(sessions)
         return os.EX_OK
-    rows = [(one["id"], one["pid"], one["startedAt"], one["project"]) for one in sessions]
-    show_table(("session", "pid", "since", "project"), rows)
-    return os.EX_OK
-
-
-def _stats(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    query = {"project": str(project_of(Path(arguments.project))) if arguments.project else ""}
-    if arguments.since:
-        query["since"] = arguments.since
-    told = serving(environ).call("GET", f"/api/project/stats?{urlencode(query)}")
-    if arguments.json:
-        show_json(told)
-        return os.EX_OK
-    unpriced = told["requests"]["unpriced"]
-    note = f" ({unpriced} requests of unknown price not included)" if unpriced else ""
-    print(f"cost      ${told['cost']['totalUsd']:.6f}{note}")
-    print(f"tokens    {told['tokens']['total']}")
-    print(f"requests  {told['requests']['total']}, {told['requests']['errors']} failed\n")
-    key = arguments.by
     rows = [
-        (one[key], one["requests"], one["tokens"]["total"], f"${one['costUsd']:.6f}")
-        for one in told[f"by{key.capitalize()}"]
+        (one["id"], one["pid"], one["startedAt"], usd(one["costUsd"]), one["project"])
+        for one in sessions
     ]
-    show_table((key, "requests", "tokens", "cost"), rows)
+    show_table(("session", "pid", "since", "cost", "project"), rows)
     return os.EX_OK
 
 

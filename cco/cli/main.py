@@ -121,6 +121,10 @@ def _own(argv: list[str], environ: Mapping[str, str]) -> int:
         from cco.cli import demo
 
         return demo.run(arguments, environ)
+    if arguments.command == "stats":
+        from cco.cli import stats
+
+        return stats.run(arguments, environ)
     from cco.cli import commands
 
     return commands.run(arguments, environ)

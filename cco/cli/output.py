@@ -27,6 +27,11 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         print("  ".join(padded).rstrip())
 
 
+def usd(amount: float | None) -> str:
+    """Return money as it is shown; None is unknown."""
+    return "unknown" if amount is None else f"${amount:.6f}"
+
+
 def show_error(error: CcoError) -> None:
     """Print an error: the sentence, and the remedy on the next line."""
     print(f"cco: {error.message}", file=sys.stderr)

@@ -106,13 +106,20 @@ def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     invoke.add_argument("agent", metavar="AGENT", help="its name or slug")
     invoke.add_argument("task", metavar="TASK", help="what it is to do")
     invoke.add_argument("--context", metavar="FILE", help="text to work on; - is standard input")
+    invoke.add_argument(
+        "--no-cache", action="store_true", help="ask again, also what was answered before"
+    )
     _add_json(invoke)
 
 
 def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     stats = _add(commands, "stats", "show cost and tokens")
     stats.add_argument("--project", metavar="PATH", help="only this project; default is all")
-    stats.add_argument("--since", metavar="TIME", help="only from this time on, RFC 3339")
+    stats.add_argument(
+        "--since",
+        metavar="TIME",
+        help="only from this time on: RFC 3339, a date, or a span such as 7d, 24h, 30m",
+    )
     stats.add_argument(
         "--by",
         choices=("model", "agent", "session", "day"),
@@ -120,5 +127,9 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="what a row is (model)",
     )
     _add_json(stats)
+    cache = _add(commands, "cache", "show what the response cache did, or empty it")
+    verbs = cache.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add_json(_add(verbs, "stats", "show what it keeps, and what that saved"))
+    _add_json(_add(verbs, "clear", "forget all answers; asks first on a terminal"))
     sessions = _add(commands, "sessions", "list the live sessions")
     _add_json(sessions)

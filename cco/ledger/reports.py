@@ -84,13 +84,22 @@ def session_cost_nano(store: Store, client_session: str) -> int:
         return total(connection, Scope(client_session=client_session)).cost_nano
 
 
+def launch_costs(store: Store, session_ids: Iterable[str]) -> Mapping[str, float]:
+    """Return what launches of cco have cost so far, in USD."""
+    with store.reading() as connection:
+        return {
+            session_id: _usd(total(connection, Scope(session=session_id)).cost_nano)
+            for session_id in session_ids
+        }
+
+
 def _project(
     connection: sqlite3.Connection, scope: Scope, members: Collection[str], zone: tzinfo | None
 ) -> Json:
     document: Json = {
         "project": scope.project,
-        "since": _time(scope.since_ns),
-        "until": _time(scope.until_ns),
+        "since": rfc3339(scope.since_ns),
+        "until": rfc3339(scope.until_ns),
     }
     if not _TOTALS.isdisjoint(members):
         document |= _totals(total(connection, scope))
@@ -125,7 +134,7 @@ def _recent(connection: sqlite3.Connection, scope: Scope) -> list[Json]:
     )
     return [
         {
-            "time": _time(started_ns),
+            "time": rfc3339(started_ns),
             "agent": agent,
             "model": model,
             "status": status,
@@ -205,8 +214,8 @@ def _rate(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _time(moment_ns: int | None) -> str | None:
-    """Return RFC 3339 in UTC, cut to whole milliseconds."""
+def rfc3339(moment_ns: int | None) -> str | None:
+    """Return a moment in UTC, cut to whole milliseconds."""
     if moment_ns is None:
         return None
     seconds, nanos = divmod(moment_ns, _NANO)

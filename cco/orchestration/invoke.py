@@ -23,7 +23,9 @@ from cco.errors import (
 )
 from cco.gateway.call import Attribution, Call, SessionRef
 from cco.gateway.errors import AnswerCut
+from cco.gateway.headers import Fields, first, index
 from cco.gateway.proxy import Gateway
+from cco.gateway.reuse import State
 from cco.ledger.prices import Prices
 from cco.ledger.usage import Usage
 from cco.orchestration.slots import Slots
@@ -80,14 +82,19 @@ class Invoker:
         api_key: str,
         request_id: str,
         session: SessionRef | None = None,
+        is_fresh: bool = False,
     ) -> dict[str, Any]:
         """Return the agent's answer as `POST /api/agent/invoke` gives it.
+
+        What was asked before, or is being asked, is not asked again: the answer that there is
+        costs nothing, so no usage is told with it.
 
         Args:
             asked: agent, task and context.
             api_key: the caller's, used where the upstream has no credential of its own.
             request_id: name of the ledger's row.
             session: whose cost it is, and whose upstream is asked.
+            is_fresh: ask in any case.
 
         Raises:
             RequestError: the task is empty or too long, there is no credential, or all turns are
@@ -101,17 +108,19 @@ class Invoker:
                 "there is no API key to ask the model provider with",
                 hint="Set ANTHROPIC_API_KEY, or credential in [[upstream]]",
             )
-        with self._slots.turn():
-            return self._ask(asked, api_key=api_key, request_id=request_id, session=session)
-
-    def _ask(
-        self, asked: Invocation, *, api_key: str, request_id: str, session: SessionRef | None
-    ) -> dict[str, Any]:
-        model = self._settings.models[asked.agent.model]
-        began_ns = self._now_ns()
         headers = [("content-type", "application/json"), ("anthropic-version", API_VERSION)]
         if api_key:
             headers.append(("x-api-key", api_key))
+        if is_fresh:
+            headers.append(("cache-control", "no-cache"))
+        with self._slots.turn():
+            return self._ask(asked, headers=headers, request_id=request_id, session=session)
+
+    def _ask(
+        self, asked: Invocation, *, headers: Fields, request_id: str, session: SessionRef | None
+    ) -> dict[str, Any]:
+        model = self._settings.models[asked.agent.model]
+        began_ns = self._now_ns()
         answer = self._gateway.forward(
             Call(
                 method="POST",
@@ -122,6 +131,7 @@ class Invoker:
                 started_ns=began_ns,
                 session=session,
                 agent=Attribution(agent=asked.agent.name),
+                reuse=True,
             )
         )
         try:
@@ -131,14 +141,15 @@ class Invoker:
         finally:
             answer.close()
         told = _decode(data, status=answer.status)
-        usage = Usage.from_mapping(told.get("usage"))
-        cost_nano = self._prices.cost(model, usage)
+        is_cached = first(index(answer.headers), "x-cco-cache") in (State.HIT, State.COALESCED)
+        usage = Usage() if is_cached else Usage.from_mapping(told.get("usage"))
+        cost_nano = 0 if is_cached else self._prices.cost(model, usage)
         return {
             "agent": asked.agent.name,
             "model": str(told.get("model", model)),
             "response": _text(told),
             "stopReason": told.get("stop_reason"),
-            "cached": False,
+            "cached": is_cached,
             "usage": {
                 "input": usage.input,
                 "output": usage.output,

@@ -82,7 +82,8 @@ def test_mount_is_noticed(monkeypatch: pytest.MonkeyPatch, place: str, counts: b
 
 def test_unannounced_warning_is_noticed() -> None:
     watch = LogWatch()
-    log = logging.Logger("somewhere")  # of nobody else, and not for the guard of this very test
+    log = logging.getLogger("harness")  # of no other test: it stays as it is made here
+    log.propagate = False  # not for the guard of this very test
     log.addHandler(watch)
     watch.expect("^disk")
     log.warning("disk is %d %% full", 99)
@@ -91,7 +92,7 @@ def test_unannounced_warning_is_noticed() -> None:
     log.warning("memory is short")
     watch.expect("never")
     assert watch.complaints() == [
-        "logged WARNING by somewhere: memory is short",
+        "logged WARNING by harness: memory is short",
         "expected a warning like 'never', which was not logged",
     ]
 

@@ -12,6 +12,9 @@ from cco.errors import RequestError
 from cco.gateway.call import SessionRef
 from cco.orchestration.invoke import DEFAULT_MAX_TOKENS, Invocation
 
+MAX_MAX_TOKENS = 1_000_000
+"""More than any model gives."""
+
 
 def blueprint(services: Services) -> Blueprint:
     """Return the routes of this module."""
@@ -30,7 +33,9 @@ def blueprint(services: Services) -> Blueprint:
             agent=services.catalog.find(given.text(told, "agent")),
             task=given.text(told, "task"),
             context=context if isinstance(context, str) else json.dumps(context, indent=1),
-            max_tokens=given.number(told, "maxTokens", DEFAULT_MAX_TOKENS),
+            max_tokens=given.number(
+                told, "maxTokens", DEFAULT_MAX_TOKENS, low=1, high=MAX_MAX_TOKENS
+            ),
         )
         answer = services.invoker.invoke(
             asked,
@@ -39,6 +44,7 @@ def blueprint(services: Services) -> Blueprint:
             session=SessionRef(session.id, session.row.project, session.row.upstream)
             if session
             else None,
+            is_fresh="no-cache" in given.directives(),
         )
         return jsonify(answer)
 

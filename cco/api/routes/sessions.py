@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/sessions``: the launches of `cco` that are alive."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +10,8 @@ from flask.typing import ResponseReturnValue
 
 from cco.api import given
 from cco.api.services import Services
-from cco.errors import RequestError
+from cco.errors import RequestError, StoreError
+from cco.ledger import reports
 from cco.orchestration.sessions import Session
 
 
@@ -35,7 +36,9 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("")
     def listing() -> ResponseReturnValue:
-        return jsonify({"sessions": [describe(one) for one in services.sessions.live()]})
+        live = services.sessions.live()
+        costs = _costs(services, live)
+        return jsonify({"sessions": [describe(one, cost=costs.get(one.id)) for one in live]})
 
     @routes.delete("/<session_id>")
     def end(session_id: str) -> ResponseReturnValue:
@@ -53,15 +56,27 @@ def _is_http(url: str) -> bool:
         return False
 
 
-def describe(session: Session) -> dict[str, Any]:
-    """Return a session as the API shows it."""
+def _costs(services: Services, live: Sequence[Session]) -> Mapping[str, float]:
+    try:
+        return reports.launch_costs(services.store, [session.id for session in live])
+    except StoreError:  # whoever asks wants to know the sessions all the same
+        return {}
+
+
+def describe(session: Session, *, cost: float | None) -> dict[str, Any]:
+    """Return a session as the API shows it.
+
+    Args:
+        session: which.
+        cost: of its requests, in USD; None where the ledger cannot tell.
+    """
     row = session.row
-    began = datetime.fromtimestamp(row.created_ns / 1e9, UTC)
     return {
         "id": row.id,
         "pid": row.pid,
         "project": row.project,
         "cwd": row.cwd,
         "upstream": row.upstream or None,
-        "startedAt": began.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "startedAt": reports.rfc3339(row.created_ns),
+        "costUsd": cost,
     }

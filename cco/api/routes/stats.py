@@ -3,6 +3,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
@@ -12,9 +13,18 @@ from cco.api.answers import tagged, wanted_members
 from cco.api.machine import Figures
 from cco.api.services import Services
 from cco.errors import RequestError
+from cco.gateway.limits import PlanLimits
 from cco.ledger import reports
+from cco.ledger.rollups import HOUR_NS
 
-MACHINE_MEMBERS = ("cpuPercent", "memory", "daemon", "vfs", "sessions", "projects", "totals")
+MACHINE_MEMBERS = (
+    *("cpuPercent", "memory", "daemon", "vfs"),
+    *("sessions", "planLimits", "projects", "totals"),
+)
+
+EPOCH = 1970
+MAX_NS = (2**63 - 1) // HOUR_NS * HOUR_NS
+"""The last whole hour that the ledger can count to."""
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -24,6 +34,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/project/stats")
     def project() -> ResponseReturnValue:
+        given.only_parameters("project", "since", "until", "fields")
         wanted = request.args.get("project")
         if wanted is None and (session := given.session(services)):
             wanted = session.row.project
@@ -39,10 +50,12 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/machine/stats")
     def machine() -> ResponseReturnValue:
+        given.only_parameters("since", "until", "fields")
         members = wanted_members(MACHINE_MEMBERS)
         document = {
             **figures.read(services.mounts.report),
             "sessions": len(services.sessions.live()),
+            "planLimits": _plan_limits(services.limits),
         }
         if not {"projects", "totals"}.isdisjoint(members):
             document |= reports.machine_totals(
@@ -53,8 +66,25 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
+def _plan_limits(limits: PlanLimits) -> list[dict[str, Any]]:
+    """Return what the provider last told of each credential's limits; empty while it told none."""
+    now_ns = limits.now_ns()
+    return [
+        {
+            "credential": each.credential,
+            "upstream": each.upstream,
+            "values": each.values,
+            "toldAt": reports.rfc3339(each.told_ns),
+            "ageSeconds": round(each.age_s(now_ns), 3),
+        }
+        for each in limits.told()
+    ]
+
+
 def _moment(name: str) -> int | None:
     """Return a query parameter in RFC 3339 as Unix nanoseconds; without a zone it is local time.
+
+    What is further away than the ledger can count is as far as it can count.
 
     Raises:
         RequestError: it is no time.
@@ -64,12 +94,13 @@ def _moment(name: str) -> int | None:
         return None
     try:
         # An unescaped + of the zone arrives as a space.
-        moment = datetime.fromisoformat(value.replace(" ", "+")).astimezone(UTC)
-        since_ns = int(moment.timestamp() * 1_000_000) * 1000
-        if abs(since_ns) >= 2**63:  # more than the ledger can compare with
-            raise ValueError(value)
-        return since_ns
-    except (ValueError, OverflowError, OSError) as exc:
+        moment = datetime.fromisoformat(value.replace(" ", "+"))
+    except ValueError as exc:
         raise RequestError(
             "bad-time", f"'{name}' is not a time", hint=f"Such as {name}=2026-11-22T10:00:00Z"
         ) from exc
+    try:
+        moment_ns = int(moment.astimezone(UTC).timestamp() * 1_000_000) * 1000
+    except (ValueError, OverflowError, OSError):  # before the first year, or after the last
+        moment_ns = MAX_NS if moment.year > EPOCH else -MAX_NS
+    return max(-MAX_NS, min(moment_ns, MAX_NS))

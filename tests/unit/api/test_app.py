@@ -2,14 +2,14 @@
 """The application as a whole: nothing is looked at before the caller is admitted."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from cco.api import app as module
 from cco.api.routes import health
 from cco.log import request_id
-from tests.unit.api.house import House, error_of, open_house, provider_error_of
+from tests.unit.api.house import House, error_of, provider_error_of
 
 ROUTES = [
     ("GET", "/health"),
@@ -26,13 +26,6 @@ ROUTES = [
     ("GET", "/none"),
 ]
 GATEWAY = [("POST", "/v1/messages"), ("GET", "/v1/models"), ("POST", "/s/abc/v1/messages")]
-
-
-@pytest.fixture(scope="module")
-def shared_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    top = tmp_path_factory.mktemp("house")
-    with pytest.MonkeyPatch.context() as monkeypatch, open_house(top, monkeypatch) as house:
-        yield house
 
 
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, *GATEWAY])

@@ -104,7 +104,8 @@ def test_what_is_no_text_is_refused_by_name(told: dict[str, Any], code: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("told", "default", "number"), [({"a": 1}, None, 1), ({}, 7, 7), ({"a": -(2**70)}, 0, -(2**70))]
+    ("told", "default", "number"),
+    [({"a": 1}, None, 1), ({}, 7, 7), ({"a": -(2**70)}, 0, -(2**70)), ({"a": 8.0}, None, 8)],
 )
 def test_numbers(told: dict[str, Any], default: int | None, number: int) -> None:
     assert given.number(told, "a", default) == number
@@ -115,7 +116,9 @@ def test_numbers(told: dict[str, Any], default: int | None, number: int) -> None
     [
         ({}, "missing-member"),
         ({"a": "1"}, "bad-member"),
-        ({"a": 1.0}, "bad-member"),
+        ({"a": 1.5}, "bad-member"),
+        ({"a": 1e99}, "bad-member"),  # which of them would it be?
+        ({"a": float("inf")}, "bad-member"),
         ({"a": True}, "bad-member"),  # a number in Python, but not in JSON
         ({"a": []}, "bad-member"),
     ],
@@ -125,3 +128,40 @@ def test_what_is_no_number_is_refused_by_name(told: dict[str, Any], code: str) -
         given.number(told, "a")
 
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("", {""}),
+        ("no-cache", {"no-cache"}),
+        ("Max-Age=0,  NO-CACHE", {"max-age=0", "no-cache"}),
+        ("x-no-cache", {"x-no-cache"}),
+    ],
+)
+def test_directives_are_read(told: str, found: set[str]) -> None:
+    with Flask("test").test_request_context("/", headers={"Cache-Control": told}):
+        assert given.directives() == found
+
+
+@pytest.mark.parametrize("value", [1, 5, 9])
+def test_numbers_within_bounds(value: int) -> None:
+    assert given.number({"a": value}, "a", low=1, high=9) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 10])
+def test_numbers_out_of_bounds_are_refused(value: int) -> None:
+    with pytest.raises(RequestError, match="'a' must be between 1 and 9") as caught:
+        given.number({"a": value}, "a", low=1, high=9)
+    assert caught.value.code == "bad-member"
+
+
+def test_only_known_parameters_are_taken() -> None:
+    app = Flask("test")
+    with app.test_request_context("/?since=x&since=y"):
+        given.only_parameters("since", "until")
+    with app.test_request_context("/?sinc=x"), pytest.raises(RequestError) as caught:
+        given.only_parameters("until", "since")
+
+    assert caught.value.code == "unknown-parameter"
+    assert caught.value.hint == "Known: since, until"

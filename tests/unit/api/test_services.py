@@ -184,5 +184,5 @@ def test_disk_that_cannot_be_written_keeps_nobody_from_working(
         ("", ""),
     ],
 )
-def test_agent_types_have_names(given: str, name: str, house: House) -> None:
-    assert house.services.agent_name(given) == name
+def test_agent_types_have_names(given: str, name: str, shared_house: House) -> None:
+    assert shared_house.services.agent_name(given) == name

@@ -95,8 +95,8 @@ class StandIn:
 
     path: Path
     answers: dict[str, Any] = field(default_factory=dict)
-    """Payload for ``METHOD /path``, with a status in front as a pair, or what makes one anew each
-    time; others are 404."""
+    """Payload for ``METHOD /path?query``, or for any query where there is none, with a status in
+    front as a pair, or what makes one anew each time; others are 404."""
     received: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     """Method and target, headers in lower case, payload."""
 
@@ -118,7 +118,7 @@ def standing_in(path: Path, answers: Mapping[str, Any]) -> Iterator[StandIn]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             found.received.append((asked, headers, json.loads(body) if body else None))
             missing = (404, {"error": {"code": "unknown-route", "message": "no such route"}})
-            told = found.answers.get(asked, missing)
+            told = found.answers.get(asked, found.answers.get(asked.partition("?")[0], missing))
             told = told() if callable(told) else told
             status, payload = told if isinstance(told, tuple) else (200, told)
             data = json.dumps(payload).encode()

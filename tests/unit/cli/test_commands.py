@@ -271,6 +271,14 @@ def test_key_and_session_travel_in_headers(
     assert "oauth" not in str(served.received)  # a login is for Claude Code alone
 
 
+def test_an_agent_is_asked_again_if_wanted(environ: dict[str, str], served: StandIn) -> None:
+    served.answers["POST /api/agent/invoke"] = ANSWER
+    for words, told in (((), None), (("--no-cache",), "no-cache")):
+        assert do(environ, "invoke", "a", "t", *words) == 0
+        _, headers, _ = served.received[-1]
+        assert headers.get("cache-control") == told
+
+
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"\xff")])
 def test_context_that_cannot_be_read_is_told(
     make: Any, environ: dict[str, str], tmp_path: Path
@@ -282,66 +290,105 @@ def test_context_that_cannot_be_read_is_told(
     assert caught.value.code == "context-unreadable"
 
 
-# Reports.
+# The response cache.
 
-STATS = {
-    "cost": {"totalUsd": 1.25},
-    "tokens": {"total": 1234},
-    "requests": {"total": 3, "errors": 1, "unpriced": 0},
-    "byModel": [{"model": "m", "requests": 3, "tokens": {"total": 1234}, "costUsd": 1.25}],
-    "byDay": [{"day": "2026-11-22", "requests": 3, "tokens": {"total": 1234}, "costUsd": 1.25}],
+CACHE: dict[str, Any] = {
+    "enabled": True,
+    "entries": 3,
+    "sizeBytes": 4321,
+    "maxBytes": 67108864,
+    "hits": 2,
+    "misses": 4,
+    "coalesced": 5,
+    "evictions": 0,
+    "hitRate": 1 / 3,
+    "savedUsd": 0.0123,
 }
 
 
-def test_statistics_are_shown(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:
-    served.answers["GET /api/project/stats?project="] = STATS
-    assert do(environ, "stats") == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "cost      $1.250000",
-        "tokens    1234",
-        "requests  3, 1 failed",
-        "",
-        "model  requests  tokens  cost",
-        "m             3    1234  $1.250000",
-    ]
-    assert do(environ, "stats", "--by", "day") == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("2026-11-22 ")
-    assert do(environ, "stats", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == STATS
-
-
-def test_what_has_no_price_is_said(
+def test_the_cache_tells_what_it_did(
     environ: dict[str, str], served: StandIn, capsys: Capture
 ) -> None:
-    told = {**STATS, "requests": {"total": 3, "errors": 0, "unpriced": 2}}
-    served.answers["GET /api/project/stats?project="] = told
-    do(environ, "stats")
+    served.answers["GET /api/cache/stats"] = CACHE
+    assert do(environ, "cache", "stats") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "kept      3 answers, 4321 of 67108864 bytes",
+        "hits      2 (33.3%)",
+        "misses    4",
+        "joined    5 requests that were under way already",
+        "evicted   0 answers, for want of room",
+        "saved     $0.012300",
+    ]
+    assert do(environ, "cache", "stats", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == CACHE
 
-    assert "$1.250000 (2 requests of unknown price not included)" in capsys.readouterr().out
 
-
-def test_project_is_named_as_the_ledger_knows_it(
-    environ: dict[str, str], served: StandIn, tmp_path: Path
+def test_a_cache_that_was_not_asked_has_no_rate(
+    environ: dict[str, str], served: StandIn, capsys: Capture
 ) -> None:
-    (tmp_path / "re po/.git").mkdir(parents=True)
-    (tmp_path / "re po/sub").mkdir()
-    path = str(tmp_path / "re po").replace("/", "%2F").replace(" ", "+")
-    served.answers[f"GET /api/project/stats?project={path}"] = STATS
-    since = "2026-11-22T10%3A00%3A00%2B01%3A00"
-    served.answers[f"GET /api/project/stats?project={path}&since={since}"] = STATS
+    served.answers["GET /api/cache/stats"] = {**CACHE, "hits": 0, "hitRate": None}
+    assert do(environ, "cache", "stats") == 0
+    assert "\nhits      0\n" in capsys.readouterr().out
 
-    assert do(environ, "stats", "--project", str(tmp_path / "re po/sub")) == 0
-    argv = ["--project", str(tmp_path / "re po"), "--since", "2026-11-22T10:00:00+01:00"]
-    assert do(environ, "stats", *argv) == 0
+
+def test_a_cache_that_is_off_says_so(
+    environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    served.answers["GET /api/cache/stats"] = {**CACHE, "enabled": False}
+    assert do(environ, "cache", "stats") == 0
+    assert capsys.readouterr().out == "off, by [cache] enabled in the settings\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words", "status"),
+    [
+        (io.StringIO(), [], 0),
+        (Terminal("y\n"), [], 0),
+        (Terminal(" Yes\n"), [], 0),
+        (Terminal("n\n"), [], 1),
+        (Terminal("\n"), [], 1),
+        (Terminal(""), [], 1),
+        (Terminal("n\n"), ["--json"], 0),
+    ],
+    ids=["script", "y", "yes", "no", "enter", "end", "json"],
+)
+def test_the_cache_is_cleared_but_not_by_a_slip(
+    stdin: io.StringIO,
+    words: list[str],
+    status: int,
+    environ: dict[str, str],
+    served: StandIn,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    served.answers["GET /api/cache/stats?fields=entries"] = {"entries": 3}
+    served.answers["POST /api/cache/clear"] = {"cleared": 3, "freedBytes": 4321}
+    assert do(environ, "cache", "clear", *words) == status
+
+    shown = capsys.readouterr().out
+    if words:
+        assert json.loads(shown) == {"cleared": 3, "freedBytes": 4321}
+    elif status:
+        assert shown == "Forget 3 answers? [y/N] nothing was forgotten\n"
+    else:
+        assert shown.endswith("3 answers forgotten, 4321 bytes freed\n")
+    assert any("clear" in str(request) for request in served.received) == (status == 0)
 
 
 def test_sessions_are_listed(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:
-    one = {"id": "abc", "pid": 7, "startedAt": "2026-11-22T10:00:00Z", "project": "/p"}
+    began = "2026-11-22T10:00:00Z"
+    one = {"id": "abc", "pid": 7, "startedAt": began, "costUsd": 1.25, "project": "/p"}
     served.answers["GET /api/sessions"] = {"sessions": [one]}
     assert do(environ, "sessions") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "session  pid  since                 project",
-        "abc        7  2026-11-22T10:00:00Z  /p",
+        "session  pid  since                 cost       project",
+        "abc        7  2026-11-22T10:00:00Z  $1.250000  /p",
     ]
     assert do(environ, "sessions", "--json") == 0
     assert json.loads(capsys.readouterr().out) == [one]

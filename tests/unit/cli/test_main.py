@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from cco import errors
-from cco.cli import commands, daemon, demo, main, run
+from cco.cli import commands, daemon, demo, main, run, stats
 from cco.cli.parser import command_names
 from cco.errors import CcoError
 from tests.capabilities import ROOT
@@ -37,6 +37,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Called:
     monkeypatch.setattr(daemon, "run", note("daemon"))
     monkeypatch.setattr(demo, "run", note("demo"))
     monkeypatch.setattr(commands, "run", note("commands"))
+    monkeypatch.setattr(stats, "run", note("stats"))
     return noted
 
 
@@ -89,10 +90,11 @@ def test_what_is_not_ours_goes_to_claude_code_unchanged(
         (["daemon", "start"], "daemon"),
         (["demo"], "demo"),
         (["agents"], "commands"),
+        (["cache", "clear"], "commands"),
         (["config"], "commands"),
         (["invoke", "a", "t"], "commands"),
         (["sessions"], "commands"),
-        (["stats"], "commands"),
+        (["stats"], "stats"),
         (["unseal", "agents"], "commands"),
         (["version"], "commands"),
     ],
@@ -104,7 +106,12 @@ def test_our_words_are_ours(called: Called, argv: list[str], module: str) -> Non
 
 
 def test_every_command_has_somebody_who_runs_it(called: Called) -> None:
-    needs = {"daemon": ["start"], "invoke": ["a", "t"], "unseal": ["agents"]}
+    needs = {
+        "cache": ["stats"],
+        "daemon": ["start"],
+        "invoke": ["a", "t"],
+        "unseal": ["agents"],
+    }
     for name in command_names():
         assert main.main([name, *needs.get(name, [])], {}) == 0
     assert len(called) == len(command_names()) - 1  # help is answered at once
@@ -249,7 +256,7 @@ def test_error_is_one_sentence_the_remedy_and_a_status(
 
     monkeypatch.setattr(commands, "run", fail)
 
-    assert main.main(["stats"], {}) == status
+    assert main.main(["sessions"], {}) == status
     assert capsys.readouterr().err == "cco: it is so\n     do that\n"
 
 
@@ -259,7 +266,7 @@ def test_interrupt_ends_as_a_shell_says_it(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(commands, "run", interrupt)
 
-    assert main.main(["stats"], {}) == 130
+    assert main.main(["sessions"], {}) == 130
 
 
 def test_paths_of_ours_are_the_same_in_every_directory(monkeypatch: pytest.MonkeyPatch) -> None:

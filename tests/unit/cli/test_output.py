@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cco.cli.output import show_error, show_json, show_table, tell
+from cco.cli.output import show_error, show_json, show_table, tell, usd
 from cco.errors import Denied
 
 Capture = pytest.CaptureFixture[str]
@@ -68,3 +68,10 @@ def test_steps_are_told_to_a_terminal_only(
         tell("starting")
         terminal.flush()
         assert screen.read(100) == b"cco: starting\r\n"
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0.0, "$0.000000"), (1.25, "$1.250000"), (None, "unknown")]
+)
+def test_money_is_never_made_up(amount: float | None, text: str) -> None:
+    assert usd(amount) == text

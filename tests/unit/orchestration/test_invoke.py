@@ -79,11 +79,16 @@ class Scene:
         *,
         api_key: str = "k",
         session: SessionRef | None = None,
+        is_fresh: bool = False,
         **more: Any,
     ) -> dict[str, Any]:
         asked = Invocation(**{"agent": AGENT, "task": task, **more})
         return self.invoker.invoke(
-            asked, api_key=api_key, request_id=f"cco_{next(self._numbers)}", session=session
+            asked,
+            api_key=api_key,
+            request_id=f"cco_{next(self._numbers)}",
+            session=session,
+            is_fresh=is_fresh,
         )
 
 
@@ -195,6 +200,50 @@ def test_cost_is_recorded_under_the_agents_name(tmp_path: Path) -> None:
     assert (row["agent"], row["session_id"], row["project"]) == ("Chief Architect", "abc", "/p")
     assert row["request_id"] == "cco_1"
     assert row["cost_nano"] == round(COST_USD * 1e9)
+
+
+def test_what_was_asked_before_is_not_asked_again(tmp_path: Path) -> None:
+    answer = reply("200 OK", "Content-Type: application/json", body=message())
+    with scene(always(answer), tmp_path) as one:
+        first, second = one.ask(), one.ask()
+        assert (first["cached"], second["cached"]) == (False, True)
+        assert second["response"] == first["response"]
+        assert (second["costUsd"], second["usage"]["total"]) == (0, 0)
+        assert len(one.behind.server.received) == 1
+        rows = one.behind.rows()
+        assert [row["saved_nano"] for row in rows] == [0, round(COST_USD * 1e9)]
+        assert sum(row["cost_nano"] for row in rows) == round(COST_USD * 1e9)
+
+        assert one.ask("Design it", api_key="another")["cached"] is False
+        assert one.ask("Design that")["cached"] is False
+        assert one.ask(is_fresh=True)["cached"] is False
+        assert one.ask()["cached"] is True
+
+
+def test_what_is_being_asked_is_not_asked_again(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def slow(_: object, sock: Any) -> None:
+        go_on.wait(30)
+        sock.sendall(reply(body=message()))
+
+    with scene(slow, tmp_path) as one:
+        answers: list[dict[str, Any]] = []
+        threads = [threading.Thread(target=lambda: answers.append(one.ask())) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        flights = one.behind.gateway._reuse._flights._flights
+        wait_until(
+            lambda: sum(len(flight._waiting) for flight in flights.values()) == 3, "all wait"
+        )
+        go_on.set()
+        for thread in threads:
+            thread.join()
+
+        assert len(one.behind.server.received) == 1
+        assert sorted(answer["cached"] for answer in answers) == [False, True, True]
+        assert sum(answer["costUsd"] for answer in answers) == pytest.approx(COST_USD, abs=1e-12)
+        assert sum(row["cost_nano"] for row in one.behind.rows()) == round(COST_USD * 1e9)
 
 
 def test_session_is_asked_where_it_belongs(tmp_path: Path) -> None:
@@ -332,7 +381,11 @@ def test_more_than_the_limit_wait_for_their_turn(tmp_path: Path) -> None:
     limits = config.Agents(max_concurrent=2, queue_timeout_s=60.0)
     with scene(slow, tmp_path, replace(SETTINGS, agents=limits)) as one:
         answers: list[dict[str, Any]] = []
-        threads = [threading.Thread(target=lambda: answers.append(one.ask())) for _ in range(4)]
+
+        def ask(task: str) -> None:
+            answers.append(one.ask(task))
+
+        threads = [threading.Thread(target=ask, args=(f"Task {number}",)) for number in range(4)]
         for thread in threads:
             thread.start()
         wait_until(lambda: len(one.invoker._slots._waiting) == 2, "two wait for a turn")

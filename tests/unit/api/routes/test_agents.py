@@ -15,40 +15,42 @@ MEMBERS = {
 }
 
 
-def test_all_agents_are_listed_without_their_instructions(house: House) -> None:
-    agents = house.ask("GET", "/api/agents").get_json()["agents"]
+def test_all_agents_are_listed_without_their_instructions(shared_house: House) -> None:
+    agents = shared_house.ask("GET", "/api/agents").get_json()["agents"]
 
-    assert [one["slug"] for one in agents] == [one.slug for one in house.services.catalog.agents]
+    assert [one["slug"] for one in agents] == [
+        one.slug for one in shared_house.services.catalog.agents
+    ]
     assert all(set(one) == MEMBERS for one in agents)
 
 
-def test_model_is_told_as_both_resolve_it(house: House) -> None:
-    for one in house.ask("GET", "/api/agents").get_json()["agents"]:
-        assert one["modelId"] == house.services.settings.models[one["model"]]
+def test_model_is_told_as_both_resolve_it(shared_house: House) -> None:
+    for one in shared_house.ask("GET", "/api/agents").get_json()["agents"]:
+        assert one["modelId"] == shared_house.services.settings.models[one["model"]]
 
 
 @pytest.mark.parametrize(
     "name", ["chief-architect", "Chief%20Architect", "CHIEF%20architect", "cco:chief-architect"]
 )
-def test_one_agent_is_found_by_every_name(name: str, house: House) -> None:
-    answer = house.ask("GET", f"/api/agents/{name}")
+def test_one_agent_is_found_by_every_name(name: str, shared_house: House) -> None:
+    answer = shared_house.ask("GET", f"/api/agents/{name}")
 
     told = answer.get_json()
     assert answer.status_code == 200
     assert set(told) == {*MEMBERS, "instructions"}
-    assert told["instructions"] == house.services.catalog.find("chief-architect").body
+    assert told["instructions"] == shared_house.services.catalog.find("chief-architect").body
 
 
-def test_unknown_agent_is_answered_with_the_nearest(house: House) -> None:
-    answer = house.ask("GET", "/api/agents/chief-architekt")
+def test_unknown_agent_is_answered_with_the_nearest(shared_house: House) -> None:
+    answer = shared_house.ask("GET", "/api/agents/chief-architekt")
 
     assert error_of(answer) == (404, "unknown-agent")
     assert "Chief Architect" in answer.get_json()["error"]["hint"]
 
 
 @pytest.mark.parametrize("name", SEALED)
-def test_sealed_file_is_unsealed_for_the_owner(name: str, house: House) -> None:
-    answer = house.ask("GET", f"/api/unseal/{name}")
+def test_sealed_file_is_unsealed_for_the_owner(name: str, shared_house: House) -> None:
+    answer = shared_house.ask("GET", f"/api/unseal/{name}")
 
     documents = {
         "agents": render.agents_document,
@@ -56,19 +58,19 @@ def test_sealed_file_is_unsealed_for_the_owner(name: str, house: House) -> None:
         "hooks": render.hooks_document,
     }
     assert answer.mimetype == "application/json"
-    assert json.loads(answer.data) == documents[name](house.services.catalog)
+    assert json.loads(answer.data) == documents[name](shared_house.services.catalog)
 
 
-def test_nothing_is_unsealed_over_tcp(house: House) -> None:
+def test_nothing_is_unsealed_over_tcp(shared_house: House) -> None:
     # A browser's reach ends there, and so does that of a mistaken proxy.
-    answer = house.ask("GET", "/api/unseal/agents", by_tcp=True)
+    answer = shared_house.ask("GET", "/api/unseal/agents", by_tcp=True)
 
     assert error_of(answer) == (403, "unix-socket-only")
-    assert house.ask("GET", "/api/agents", by_tcp=True).status_code == 200
+    assert shared_house.ask("GET", "/api/agents", by_tcp=True).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["key", "agents.sealed", "..%2Fhooks"])
-def test_only_sealed_files_are_unsealed(name: str, house: House) -> None:
-    answer = house.ask("GET", f"/api/unseal/{name}")
+def test_only_sealed_files_are_unsealed(name: str, shared_house: House) -> None:
+    answer = shared_house.ask("GET", f"/api/unseal/{name}")
 
     assert answer.status_code == 404

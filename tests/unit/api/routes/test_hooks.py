@@ -12,8 +12,8 @@ from tests.unit.api.house import House, error_of
 START = {"session_id": "s", "agent_id": "a", "agent_type": "cco:chief-architect"}
 
 
-def test_no_decision_is_an_empty_answer(house: House) -> None:
-    answer = house.ask("POST", "/api/hooks/Stop", {"session_id": "s"})
+def test_no_decision_is_an_empty_answer(shared_house: House) -> None:
+    answer = shared_house.ask("POST", "/api/hooks/Stop", {"session_id": "s"})
 
     assert (answer.status_code, answer.data) == (204, b"")
 
@@ -29,21 +29,21 @@ def test_subagent_that_starts_is_known_by_its_name(house: House) -> None:
     "given",
     [{}, {"session_id": 1}, {"session_id": None, "agent_id": []}, {"agent_type": ""}, START],
 )
-def test_whatever_comes_is_borne(event: str, given: dict[str, Any], house: House) -> None:
-    assert house.ask("POST", f"/api/hooks/{event}", given).status_code == 204
+def test_whatever_comes_is_borne(event: str, given: dict[str, Any], shared_house: House) -> None:
+    assert shared_house.ask("POST", f"/api/hooks/{event}", given).status_code == 204
 
 
-def test_what_is_no_json_is_refused(house: House) -> None:
-    assert error_of(house.ask("POST", "/api/hooks/Stop", data=b"{")) == (400, "bad-json")
+def test_what_is_no_json_is_refused(shared_house: House) -> None:
+    assert error_of(shared_house.ask("POST", "/api/hooks/Stop", data=b"{")) == (400, "bad-json")
 
 
-def test_every_hook_that_is_rendered_is_served(house: House) -> None:
-    rendered = json.loads(house.services.published.read("plugin/hooks/hooks.json").data)
+def test_every_hook_that_is_rendered_is_served(shared_house: House) -> None:
+    rendered = json.loads(shared_house.services.published.read("plugin/hooks/hooks.json").data)
     for event, groups in rendered["hooks"].items():
         for group in groups:
             for hook in group["hooks"]:
                 if hook["type"] == "http":
                     path = hook["url"].removeprefix("http://127.0.0.1:3000")
                     assert path == f"/api/hooks/{event}"
-                    assert house.ask("POST", path, {}).status_code == 204
+                    assert shared_house.ask("POST", path, {}).status_code == 204
     assert (ROOT / "cco").is_dir()

@@ -98,8 +98,8 @@ def test_owner_may_open_the_files_to_all_their_processes(
         ("?path=plugin", 404, "unknown-file"),
     ],
 )
-def test_other_paths_are_not_there(query: str, status: int, code: str, house: House) -> None:
-    assert error_of(house.ask("GET", f"/api/vfs/file{query}")) == (status, code)
+def test_other_paths_are_not_there(query: str, status: int, code: str, shared_house: House) -> None:
+    assert error_of(shared_house.ask("GET", f"/api/vfs/file{query}")) == (status, code)
 
 
 def test_mount_hears_the_tree_and_reports(house: House) -> None:
@@ -142,7 +142,7 @@ def test_figures_of_another_kind_are_left_out(house: House) -> None:
 
 @pytest.mark.parametrize("told", [{}, {"pid": 1}, {"path": "/m"}, {"pid": "1", "path": "/m"}])
 def test_mount_that_does_not_say_who_it_is_is_refused(
-    told: dict[str, object], house: House
+    told: dict[str, object], shared_house: House
 ) -> None:
-    assert house.ask("POST", "/api/vfs/watch", told).status_code == 400
-    assert house.services.mounts.report is None
+    assert shared_house.ask("POST", "/api/vfs/watch", told).status_code == 400
+    assert shared_house.services.mounts.report is None

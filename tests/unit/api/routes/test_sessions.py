@@ -20,7 +20,7 @@ def test_session_is_made_listed_and_ended(house: House) -> None:
 
     (told,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told.pop("startedAt"))
-    assert told == {
+    assert {name: told[name] for name in ("id", "pid", "project", "cwd", "upstream")} == {
         "id": made["id"],
         "pid": PID,
         "project": "/p",
@@ -48,19 +48,19 @@ def test_token_is_told_once_and_never_again(house: House) -> None:
     assert len(token) >= 43  # 32 random bytes
 
 
-def test_session_is_made_over_the_unix_socket_only(house: House) -> None:
-    assert error_of(house.ask("POST", "/api/sessions", GOOD, by_tcp=True)) == (
+def test_session_is_made_over_the_unix_socket_only(shared_house: House) -> None:
+    assert error_of(shared_house.ask("POST", "/api/sessions", GOOD, by_tcp=True)) == (
         403,
         "unix-socket-only",
     )
-    assert house.services.sessions.live() == []
+    assert shared_house.services.sessions.live() == []
 
 
-def test_session_of_no_process_is_refused(house: House) -> None:
+def test_session_of_no_process_is_refused(shared_house: House) -> None:
     with subprocess.Popen(["true"]) as gone:
         pass
     for pid in (gone.pid, 0, -1, 2**22 + 1, 2**40):
-        answer = house.ask("POST", "/api/sessions", {**GOOD, "pid": pid})
+        answer = shared_house.ask("POST", "/api/sessions", {**GOOD, "pid": pid})
         assert error_of(answer) == (400, "no-such-process")
 
 
@@ -82,14 +82,16 @@ def test_session_of_no_process_is_refused(house: House) -> None:
         ({"upstream": "https://x.example/\ud800"}, "bad-member"),
     ],
 )
-def test_nonsense_is_refused_by_name(changes: dict[str, Any], code: str, house: House) -> None:
-    answer = house.ask("POST", "/api/sessions", {**GOOD, **changes})
+def test_nonsense_is_refused_by_name(
+    changes: dict[str, Any], code: str, shared_house: House
+) -> None:
+    answer = shared_house.ask("POST", "/api/sessions", {**GOOD, **changes})
 
     assert error_of(answer) == (400, code)
     assert f"'{next(iter(changes))}'" in answer.get_json()["error"]["message"]
-    assert house.services.sessions.live() == []
+    assert shared_house.services.sessions.live() == []
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
-def test_body_that_is_no_object_is_refused(body: bytes, house: House) -> None:
-    assert house.ask("POST", "/api/sessions", data=body).status_code == 400
+def test_body_that_is_no_object_is_refused(body: bytes, shared_house: House) -> None:
+    assert shared_house.ask("POST", "/api/sessions", data=body).status_code == 400
