@@ -108,7 +108,7 @@ class Reuse:
             AbandonedError: nobody wants it.
         """
         purpose = self._purpose(call)
-        entry.cache = State.BYPASS if purpose is None else State.MISS
+        entry.cache = State.BYPASS
         if purpose is None:
             return fetch(None)
         asked = _Asked(call, realm)
@@ -117,7 +117,7 @@ class Reuse:
             if found is not None:
                 return found
         if purpose is Purpose.RETRY:
-            self._cache.note_miss()
+            self._note_miss(entry)
             return fetch(self._copy(entry, asked, purpose))
         slot = asked.slot(purpose)
         reader = Reader(entry, client_fd=call.client_fd, note_saved=self._cache.note_saved)
@@ -210,11 +210,14 @@ class Reuse:
             self._cache.note_coalesced()
             raise
         if answer is None:
-            reader.entry.cache = State.MISS
-            self._cache.note_miss()
+            self._note_miss(reader.entry)
         else:
             self._cache.note_coalesced()
         return answer
+
+    def _note_miss(self, entry: Entry) -> None:
+        entry.cache = State.MISS
+        self._cache.note_miss()
 
 
 class _Asked:

@@ -115,13 +115,13 @@ def _parts(connection: sqlite3.Connection, scope: Scope, key: str) -> Iterator[t
     first = 0 if since_ns is None else -(-since_ns // HOUR_NS)
     last = _END if until_ns is None else until_ns // HOUR_NS
     if since_ns is not None and since_ns % HOUR_NS:
-        if (first - 1) * HOUR_NS < oldest_ns:
+        if _is_cut(connection, first - 1, oldest_ns):
             first -= 1
         else:
             end_ns = min(first * HOUR_NS, until_ns or first * HOUR_NS)
             yield from _of_requests(connection, replace(scope, until_ns=end_ns), key)
     if until_ns is not None and until_ns % HOUR_NS and last >= first:
-        if last * HOUR_NS < oldest_ns:
+        if _is_cut(connection, last, oldest_ns):
             last += 1
         else:
             yield from _of_requests(connection, replace(scope, since_ns=last * HOUR_NS), key)
@@ -177,3 +177,18 @@ def _oldest_ns(connection: sqlite3.Connection) -> int:
     """Return when the oldest request began that retention has left; before it only sums are."""
     [oldest] = connection.execute("SELECT min(started_ns) FROM requests").fetchone()
     return int(oldest) if oldest is not None else _NEVER_NS
+
+
+def _is_cut(connection: sqlite3.Connection, hour: int, oldest_ns: int) -> bool:
+    """Say whether retention has removed requests of an hour."""
+    begin_ns = hour * HOUR_NS
+    if begin_ns >= oldest_ns:
+        return False
+    [summed, left] = connection.execute(
+        "SELECT (SELECT coalesce(sum(requests), 0) FROM rollups WHERE project = ?"
+        " AND dimension = 'total' AND period = 'hour' AND slot = ?),"
+        " (SELECT count(*) FROM requests WHERE started_ns >= ? AND started_ns < ?"
+        " AND id <= (SELECT id FROM rolled_up))",
+        (ALL, hour, begin_ns, min(begin_ns + HOUR_NS, _NEVER_NS)),
+    ).fetchone()
+    return bool(summed != left)

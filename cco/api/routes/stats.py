@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/project/stats`` and ``/api/machine/stats``: cost and tokens, from the ledger alone."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ MACHINE_MEMBERS = (
     *("sessions", "planLimits", "projects", "totals"),
 )
 
-EPOCH = 1970
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_NS = (2**63 - 1) // HOUR_NS * HOUR_NS
 """The last whole hour that the ledger can count to."""
 
@@ -52,15 +52,14 @@ def blueprint(services: Services) -> Blueprint:
     def machine() -> ResponseReturnValue:
         given.only_parameters("since", "until", "fields")
         members = wanted_members(MACHINE_MEMBERS)
+        since_ns, until_ns = _moment("since"), _moment("until")
         document = {
             **figures.read(services.mounts.report),
             "sessions": len(services.sessions.live()),
             "planLimits": _plan_limits(services.limits),
         }
         if not {"projects", "totals"}.isdisjoint(members):
-            document |= reports.machine_totals(
-                services.store, since_ns=_moment("since"), until_ns=_moment("until")
-            )
+            document |= reports.machine_totals(services.store, since_ns=since_ns, until_ns=until_ns)
         return tagged({name: value for name, value in document.items() if name in members})
 
     return routes
@@ -100,7 +99,7 @@ def _moment(name: str) -> int | None:
             "bad-time", f"'{name}' is not a time", hint=f"Such as {name}=2026-11-22T10:00:00Z"
         ) from exc
     try:
-        moment_ns = int(moment.astimezone(UTC).timestamp() * 1_000_000) * 1000
+        moment_ns = (moment.astimezone(UTC) - EPOCH) // timedelta(microseconds=1) * 1000
     except (ValueError, OverflowError, OSError):  # before the first year, or after the last
-        moment_ns = MAX_NS if moment.year > EPOCH else -MAX_NS
+        moment_ns = MAX_NS if moment.year > EPOCH.year else -MAX_NS
     return max(-MAX_NS, min(moment_ns, MAX_NS))

@@ -5,6 +5,7 @@ tests/integration/test_gateway_reuse.py.
 
 import itertools
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from cco import config
-from cco.errors import Unavailable
-from cco.gateway.call import Answer, Call, SessionRef
+from cco.errors import BudgetExceeded, Unavailable
+from cco.gateway.call import Answer, Call, FixedBody, SessionRef
+from cco.gateway.entry import Entry
 from cco.gateway.relay import Keep
 from cco.gateway.reuse import LOST_S, Reuse
 from tests.forwarding import (
@@ -29,6 +31,7 @@ from tests.forwarding import (
     make_call,
     streamed,
 )
+from tests.mounting import wait_until
 from tests.rawserver import Received, Script, always, reply
 from tests.unit.gateway.answering import Answering
 
@@ -313,6 +316,7 @@ def test_a_bad_url_of_a_session_is_told(tmp_path: Path) -> None:
         session = SessionRef("s", "/p", "nonsense")
         answer, _ = through.get(counting(session=session))
         assert (answer.status, dict(answer.headers)["x-cco-error"]) == (400, "upstream-invalid")
+        assert state(answer) == through.row()["cache"] == "bypass"
         assert through.gateway.cache_stats()["misses"] == 0
 
 
@@ -422,6 +426,64 @@ def test_nothing_is_looked_for_in_vain(
     reuse = make_reuse(messages=messages)
     with forwarding(always(streamed(STREAM)), tmp_path, reuse=reuse) as through:
         assert through.get(streaming())[1] == STREAM
+
+
+def asking_after(
+    reuse: Reuse, answering: Answering, fetch: Callable[[Keep | None], Answer]
+) -> tuple[Entry, threading.Thread, list[Answer]]:
+    """Ask what somebody asks already, and wait with them."""
+    entry = answering.entry()
+    got: list[Answer] = []
+
+    def ask() -> None:
+        got.append(reuse.answer(counting(), entry, realm=lambda: "r", fetch=fetch))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    (flight,) = reuse._flights._flights.values()
+    wait_until(lambda: len(flight._waiting) == 2, "it waits too")
+    return entry, thread, got
+
+
+def no_content(keep: Keep | None) -> Answer:
+    return Answer(204, "No Content", [("a", "b")], FixedBody())
+
+
+def test_a_budget_of_one_is_not_the_budget_of_the_next() -> None:
+    answering = Answering()
+    reuse = make_reuse()
+    others: list[tuple[Entry, threading.Thread, list[Answer]]] = []
+
+    def spent(keep: Keep | None) -> Answer:
+        others.append(asking_after(reuse, answering, no_content))
+        raise BudgetExceeded("budget-spent", "Nothing is left")  # before anything was sent
+
+    with pytest.raises(BudgetExceeded):
+        reuse.answer(counting(), answering.entry(), realm=lambda: "r", fetch=spent)
+    entry, thread, got = others[0]
+    thread.join()
+    assert (entry.cache, got[0].status) == ("miss", 204)
+    assert len(reuse._flights) == 0
+    answering.close()
+
+
+def test_an_answer_without_a_body_is_one_for_all() -> None:
+    answering = Answering()
+    reuse = make_reuse()
+    others: list[tuple[Entry, threading.Thread, list[Answer]]] = []
+
+    def fetch(keep: Keep | None) -> Answer:
+        others.append(asking_after(reuse, answering, no_content))
+        return no_content(keep)
+
+    reuse.answer(counting(), answering.entry(), realm=lambda: "r", fetch=fetch)
+    entry, thread, got = others[0]
+    thread.join()
+    assert (got[0].status, got[0].headers, list(got[0].body)) == (204, [("a", "b")], [])
+    (row,) = answering.rows
+    assert (row.cache, row.status, entry.row) == ("coalesced", 204, row)
+    assert (reuse.stats()["misses"], reuse.stats()["coalesced"]) == (1, 1)
+    answering.close()
 
 
 def test_a_failure_of_ours_leaves_nobody_waiting() -> None:

@@ -91,6 +91,12 @@ def test_a_slip_in_a_parameter_is_told(route: str, house: House) -> None:
     assert "'proejct'" in answer.get_json()["error"]["message"]
 
 
+def test_time_is_looked_at_whatever_is_wanted(house: House) -> None:
+    answer = house.ask("GET", "/api/machine/stats?fields=cpuPercent&since=null")
+
+    assert error_of(answer) == (400, "bad-time")
+
+
 def test_machine_has_statistics_too(filled: House) -> None:
     filled.register()
     told = filled.ask("GET", "/api/machine/stats").get_json()
