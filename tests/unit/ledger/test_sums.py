@@ -4,10 +4,12 @@
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import wait
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from cco.ledger import rollups
 from cco.ledger.rows import RequestRow
 from cco.ledger.store import Store
 from cco.ledger.sums import HOUR, Scope, Sums, grouped, total
@@ -63,6 +65,45 @@ def test_hours_are_utc_hours(connection: sqlite3.Connection) -> None:
     found = {hour: sums.requests for hour, sums in grouped(connection, Scope(), HOUR)}
 
     assert found == {0: 2, 1: 1}
+
+
+@pytest.mark.parametrize("is_rolled_up", [False, True])
+@pytest.mark.parametrize(
+    ("scope", "count"),
+    [
+        (Scope(since_ns=15), 2),
+        (Scope(until_ns=15), 1),
+        (Scope(since_ns=15, until_ns=25), 1),
+        (Scope(since_ns=15, until_ns=HOUR_NS + 5), 2),
+        (Scope(until_ns=5), 0),
+    ],
+)
+def test_first_hour_of_all_is_cut_to_the_moment(
+    tmp_path: Path, scope: Scope, count: int, *, is_rolled_up: bool
+) -> None:
+    path = tmp_path / "ledger.db"
+    with Store.open(path) as store:
+        moments = (10, 20, HOUR_NS + 1)
+        rows = [RequestRow(request_id=str(ns), started_ns=ns) for ns in moments]
+        wait([store.record(row) for row in rows])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        if is_rolled_up:
+            rollups.catch_up(connection)
+        assert total(connection, scope).requests == count
+
+
+def test_hour_of_which_requests_are_gone_is_taken_whole(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with Store.open(path) as store:
+        rows = [RequestRow(request_id=str(ns), started_ns=ns) for ns in (10, 20, 30)]
+        wait([store.record(row) for row in rows])
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        rollups.catch_up(connection)
+        connection.execute("DELETE FROM requests WHERE started_ns = 10")  # as retention does
+
+        assert total(connection, Scope(since_ns=15)).requests == 3
+        assert total(connection, Scope(until_ns=15)).requests == 3
+        assert total(connection, Scope()).requests == 3
 
 
 def test_every_sum_is_of_its_own_column(tmp_path: Path) -> None:
