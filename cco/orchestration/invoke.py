@@ -211,7 +211,7 @@ def _decode(data: bytes, *, status: int) -> Mapping[str, Any]:
 
 
 def _refusal(status: int, words: str) -> CcoError:
-    words = words.rstrip(".")
+    words = words.removeprefix("CCO: ").rstrip(".")  # how the gateway begins its own
     if status == 402:
         return BudgetExceeded("budget-spent", words)
     if status == 401:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cco.api.machine import Figures, Load, pss_bytes
+from cco.api.machine import Figures, Load, memory_of, pss_bytes
 from cco.api.mounts import MountReport
 
 
@@ -101,3 +101,13 @@ def test_memory_of_a_process() -> None:
 @pytest.mark.parametrize("pid", [0, 2**30])
 def test_memory_of_no_process_is_untold(pid: int) -> None:
     assert pss_bytes(pid) is None
+
+
+def test_memory_is_told_for_each_process() -> None:
+    found = memory_of(None)
+
+    assert set(found) == {"worker", "arbiter"}
+    assert found["worker"]["rss"] > 2**20
+    assert found["worker"]["pss"] > 2**20
+    report = MountReport(7, "/m", is_serving=True, message="", figures={"pssBytes": 5.0})
+    assert memory_of(report)["mount"] == {"pss": 5.0}

@@ -186,3 +186,43 @@ def test_disk_that_cannot_be_written_keeps_nobody_from_working(
 )
 def test_agent_types_have_names(given: str, name: str, shared_house: House) -> None:
     assert shared_house.services.agent_name(given) == name
+
+
+def test_spent_budgets_are_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expect_log: ExpectLog
+) -> None:
+    expect_log("the day budget of")
+    expect_log("the session budget of")
+    settings = """
+[[budget]]
+usd = 1.0
+action = "warn"
+[[budget]]
+scope = "session"
+usd = 1.0
+"""
+    with open_house(tmp_path, monkeypatch, settings=settings) as house:
+        budgets, session = house.services.budgets, house.register()[0]
+        assert house.services.warnings() == []
+        for name in (session, "of a launch that is over"):
+            budgets.admit(
+                project="", session=name, model="claude-sonnet-4-6", body_bytes=9, max_tokens=9
+            ).settle(2_000_000_000)
+
+        told = [(one.code, one.message) for one in house.services.warnings()]
+        assert told == [
+            ("budget-spent", "the day budget of $1.00 is spent: $4.00 so far"),
+            ("budget-spent", "the session budget of $1.00 is spent: $2.00 so far"),
+        ]
+        (tmp_path / "cco.toml").write_text("[[budget]]\nusd = 9.0\n")
+        house.services.reload()
+        assert house.services.warnings() == []
+        ((spent, limit),) = [(one.spent_nano, one.limit_nano) for one in budgets.states()]
+        assert (spent, limit) == (4_000_000_000, 9_000_000_000)
+
+
+def test_what_is_known_of_plans_outlives_a_reload(house: House) -> None:
+    limits = house.services.limits
+    house.services.reload()
+
+    assert house.services.limits is limits

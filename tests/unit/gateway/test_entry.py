@@ -3,17 +3,22 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cco.config import Budget
 from cco.errors import StoreError
 from cco.gateway import entry as module
 from cco.gateway.call import Attribution, Call, SessionRef
 from cco.gateway.entry import Accounts, Entry
 from cco.gateway.fold import UsageFold
+from cco.ledger.budgets import Budgets
 from cco.ledger.prices import Prices
 from cco.ledger.rows import RequestRow
+from cco.ledger.store import Store
 from cco.ledger.usage import Usage
 from tests.forwarding import ANSWER, ANSWER_COST_NANO, MODEL, STREAM, make_call
 
@@ -109,6 +114,40 @@ def test_is_written_once() -> None:
     entry.settle(partial=True)
     entry.settle()
     assert [row.partial for row in ledger.rows] == [True]
+
+
+@pytest.fixture
+def budgets(tmp_path: Path) -> Iterator[Budgets]:
+    with Store.open(tmp_path / "ledger.db") as store:
+        made = Budgets(store, now=lambda: datetime(2026, 11, 22, tzinfo=UTC))
+        made.configure([Budget(scope="project", usd=5.0)], PRICES)
+        yield made
+
+
+def test_reserves_for_what_costs_money_only(budgets: Budgets) -> None:
+    session = SessionRef("s", "/p")
+    clock = itertools.count(10.0, 0.5)
+    for changes, is_asked in (
+        ({}, True),
+        ({"method": "GET"}, False),
+        ({"target": "/v1/messages/count_tokens"}, False),
+    ):
+        ledger = Ledger()
+        call = make_call(session=session, **changes)
+        entry = Entry(call, Accounts(ledger.record, PRICES, budgets), clock.__next__)
+        assert entry.admit() is is_asked
+        assert any(state.reserved_nano for state in budgets.states()) is is_asked
+        entry.may_have_used = is_asked
+        entry.fold = UsageFold("application/json")
+        entry.add(ANSWER)
+        entry.settle()
+        entry.settle()
+        ((spent, reserved),) = [(s.spent_nano, s.reserved_nano) for s in budgets.states()]
+        assert (spent, reserved) == (ANSWER_COST_NANO, 0)
+
+
+def test_without_budgets_nothing_is_asked() -> None:
+    assert not make_entry(Ledger()).admit()
 
 
 def test_says_when_the_answer_is_complete() -> None:

@@ -85,10 +85,10 @@ def test_what_is_no_time_is_refused_by_name(name: str, value: str, shared_house:
 
 @pytest.mark.parametrize("route", ["project", "machine"])
 def test_a_slip_in_a_parameter_is_told(route: str, house: House) -> None:
-    answer = house.ask("GET", f"/api/{route}/stats?proejct=/a")
+    answer = house.ask("GET", f"/api/{route}/stats?proj=/a")
 
     assert error_of(answer) == (400, "unknown-parameter")
-    assert "'proejct'" in answer.get_json()["error"]["message"]
+    assert "'proj'" in answer.get_json()["error"]["message"]
 
 
 def test_time_is_looked_at_whatever_is_wanted(house: House) -> None:
