@@ -54,12 +54,17 @@ def traffic(login: Login, command: str) -> dict[str, dict[str, int]]:
 
 def checksums(login: Login) -> dict[str, str]:
     """Return what the manifest says, which must be what the files are."""
-    manifest: dict[str, Any] = json.loads(login.read(".manifest").stdout)
-    told: dict[str, str] = manifest["checksums"]
-    names = " ".join(told)
-    lines = login.run(f"cd {login.mount} && sha256sum {names}", check=True).stdout.splitlines()
-    assert told == {line.split()[1]: f"sha256:{line.split()[0]}" for line in lines}
+    told, found = read_checksums(login)
+    assert told == found
     return told
+
+
+def read_checksums(login: Login) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what the manifest says and, read after it, what the files are."""
+    manifest: dict[str, Any] = json.loads(login.read(".manifest").stdout or '{"checksums": {}}')
+    told: dict[str, str] = manifest["checksums"]
+    files = login.run(f"cd {login.mount} && sha256sum *.sealed").stdout.splitlines()
+    return told, {line.split()[1]: f"sha256:{line.split()[0]}" for line in files}
 
 
 # Installed
@@ -142,10 +147,13 @@ def test_reload_seals_anew_and_cuts_nothing(running: Login) -> None:
     session = running.launch()
     before, mount, main = checksums(running), running.main_pid(units.MOUNT), running.worker_pid()
     running.systemctl("reload cco")
-    running.machine.wait(
-        lambda: running.read(".manifest").stdout != "" and checksums(running) != before,
-        "new checksums",
-    )
+
+    def is_new() -> bool:
+        # A reload between the two reads makes them differ once, and only once.
+        told, found = read_checksums(running)
+        return told == found != before
+
+    running.machine.wait(is_new, "new checksums")
     assert (running.main_pid(units.MOUNT), running.worker_pid()) == (mount, main)
     assert running.read("CLAUDE.md", token=session.token).returncode == 0
 
