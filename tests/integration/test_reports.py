@@ -2,155 +2,33 @@
 """Every figure that is shown, recomputed from the ledger's rows; on a live daemon."""
 
 import json
-import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote, urlencode
+from typing import Final
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cco.ledger.prices import Prices
 from tests.daemon import KEY, MODEL, Daemon, Launched, asking, call
-from tests.mounting import wait_until
-from tests.rawserver import always, reply, serving
+from tests.integration.traffic import ask, message, post
+from tests.recomputed import (
+    KINDS,
+    NANO,
+    Row,
+    figures,
+    is_error,
+    rate,
+    rows_of,
+    time_of,
+    tokens,
+    total,
+    without_order,
+)
 
-Row = Mapping[str, Any]
+pytestmark = pytest.mark.timeout(180)
 
-NANO: Final = 10**9
-HOUR_NS: Final = 3600 * NANO
 AGENTS: Final = {"a1": "cco:chief-architect", "a2": "cco:api-designer", "a3": "Explore"}
-KINDS: Final = {
-    "input": "input_tokens",
-    "output": "output_tokens",
-    "cacheRead": "cache_read_tokens",
-    "cacheWrite5m": "cache_write_5m_tokens",
-    "cacheWrite1h": "cache_write_1h_tokens",
-}
-
-
-def rows_of(served: Daemon) -> list[Row]:
-    """Return all requests of the ledger, read past the daemon."""
-    uri = f"{(served.state / 'cco.db').as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [dict(row) for row in connection.execute("SELECT * FROM requests ORDER BY id")]
-
-
-# What the figures must be
-
-
-def total(rows: Iterable[Row], column: str) -> int:
-    return sum(row[column] for row in rows)
-
-
-def is_error(row: Row) -> bool:
-    return bool(row["status"] == 0 or row["status"] >= 400 or row["error"])
-
-
-def tokens(rows: list[Row]) -> dict[str, int]:
-    found = {kind: total(rows, column) for kind, column in KINDS.items()}
-    return {**found, "total": sum(found.values())}
-
-
-def group(rows: list[Row]) -> dict[str, Any]:
-    return {
-        "costUsd": total(rows, "cost_nano") / NANO,
-        "savedUsd": total(rows, "saved_nano") / NANO,
-        "requests": len(rows),
-        "errors": sum(map(is_error, rows)),
-        "tokens": tokens(rows),
-    }
-
-
-def rate(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def grouped(rows: list[Row], member: str, column: str) -> list[dict[str, Any]]:
-    names = {row[column] for row in rows}
-    return [{member: name} | group([row for row in rows if row[column] == name]) for name in names]
-
-
-def day_of(row: Row) -> str:
-    hour = datetime.fromtimestamp(row["started_ns"] // HOUR_NS * 3600, UTC)
-    return hour.astimezone().date().isoformat()
-
-
-def time_of(row: Row) -> str:
-    moment = datetime.fromtimestamp(row["started_ns"] // NANO, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{row['started_ns'] // 10**6 % 1000:03d}Z"
-
-
-def recent(row: Row) -> dict[str, Any]:
-    return {
-        "time": time_of(row),
-        "agent": row["agent"],
-        "model": row["model"],
-        "status": row["status"],
-        "cache": row["cache"],
-        "inputTokens": row["input_tokens"],
-        "outputTokens": row["output_tokens"],
-        "costUsd": row["cost_nano"] / NANO if row["priced"] else None,
-        "latencyMs": row["latency_ms"],
-        "ttftMs": row["ttft_ms"],
-    }
-
-
-def figures(rows: list[Row]) -> dict[str, Any]:
-    """Return what the statistics of these requests must be, in the shape of the API."""
-    hits, misses = (sum(row["cache"] == kind for row in rows) for kind in ("hit", "miss"))
-    used = tokens(rows)
-    days = sorted({day_of(row) for row in rows})
-    latest = sorted(rows, key=lambda row: (row["started_ns"], row["id"]), reverse=True)
-    return {
-        "cost": {
-            "totalUsd": total(rows, "cost_nano") / NANO,
-            "savedUsd": total(rows, "saved_nano") / NANO,
-        },
-        "tokens": used,
-        "requests": {
-            "total": len(rows),
-            "errors": sum(map(is_error, rows)),
-            "partial": total(rows, "partial"),
-            "unpriced": sum(not row["priced"] for row in rows),
-        },
-        "cache": {"hits": hits, "misses": misses, "hitRate": rate(hits, hits + misses)},
-        "promptCache": {
-            "hitRate": rate(used["cacheRead"], used["total"] - used["output"]),
-            "savedUsd": total(rows, "prompt_saved_nano") / NANO,
-        },
-        "byModel": grouped(rows, "model", "model"),
-        "byAgent": grouped(rows, "agent", "agent"),
-        "bySession": grouped(rows, "session", "client_session"),
-        "byDay": [{"day": day} | group([r for r in rows if day_of(r) == day]) for day in days],
-        "recent": [recent(row) for row in latest[:50]],
-    }
-
-
-def without_order(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Return statistics with the groups that are told in the order of their cost by name."""
-    found = dict(told)
-    for by in ("model", "agent", "session"):
-        found[f"by{by.capitalize()}"] = {one[by]: one for one in told[f"by{by.capitalize()}"]}
-    return found
-
-
-# Traffic
-
-
-def message(prompt: str, *, model: str = MODEL, max_tokens: int = 500) -> bytes:
-    mark = {"type": "ephemeral"}
-    asked = {
-        "model": model,
-        "max_tokens": max_tokens,
-        "system": [{"type": "text", "text": "You are terse. " * 40, "cache_control": mark}],
-        "messages": [{"role": "user", "content": prompt}],
-    }
-    return json.dumps(asked).encode()
 
 
 def launch(served: Daemon, project: Path) -> Launched:
@@ -186,34 +64,18 @@ def work(served: Daemon) -> tuple[Launched, Launched]:
             body = message(prompt)
             if number > 3:
                 body = asking(prompt, stream=True)
-            _post(served, f"/s/{session.id}/v1/messages", body, named)
+            post(served, f"/s/{session.id}/v1/messages", body, named)
     for model in ("claude-haiku-4-5", "claude-opus-4-8-20260101", "a-model-without-a-price"):
-        _post(served, f"/s/{one.id}/v1/messages", message("hi", model=model), headers[1])
+        post(served, f"/s/{one.id}/v1/messages", message("hi", model=model), headers[1])
     for _ in range(3):
         counted = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}]})
-        _post(served, f"/s/{one.id}/v1/messages/count_tokens", counted.encode(), headers[0])
-    _post(served, "/v1/messages", message("without a session"), {})
+        post(served, f"/s/{one.id}/v1/messages/count_tokens", counted.encode(), headers[0])
+    post(served, "/v1/messages", message("without a session"), {})
     call(served.port, "GET", "/v1/models")
     for _ in range(2):
         asked = {"agent": "chief-architect", "task": "Name three risks"}
         served.client.call("POST", "/api/agent/invoke", asked, headers={"x-api-key": KEY})
     return one, other
-
-
-def _post(served: Daemon, target: str, body: bytes, headers: Mapping[str, str]) -> None:
-    try:
-        call(served.port, "POST", target, body=body, headers=headers)
-    except (ConnectionError, OSError, ValueError):
-        pass  # an answer that was cut
-    except Exception as exc:
-        if type(exc).__name__ != "IncompleteRead":
-            raise
-
-
-def ask(served: Daemon, **query: str) -> dict[str, Any]:
-    told = served.client.call("GET", f"/api/project/stats?{urlencode(query)}")
-    assert isinstance(told, dict)
-    return told
 
 
 def test_every_figure_is_the_sum_of_rows(cco: Daemon) -> None:
@@ -343,120 +205,3 @@ def _invocation_is_told(cco: Daemon) -> None:
     assert told["costUsd"] == row["cost_nano"] / NANO > 0
     assert told["usage"] == tokens([row])
     assert (told["agent"], told["cached"]) == (row["agent"], False)
-
-
-def test_statistics_cost_nothing_where_nothing_is_new(cco: Daemon) -> None:
-    cco.start()
-    session = cco.launch()
-    target = "/api/project/stats?project="
-    _post(cco, f"/s/{session.id}/v1/messages", asking("one"), {})
-    first = call(cco.port, "GET", target)
-    again = call(cco.port, "GET", target, headers={"If-None-Match": first.headers["etag"]})
-    assert (again.status, again.body) == (304, b"")
-    _post(cco, f"/s/{session.id}/v1/messages", asking("two"), {})
-    after = call(cco.port, "GET", target, headers={"If-None-Match": first.headers["etag"]})
-    assert (after.status, after.json()["requests"]["total"]) == (200, 2)
-
-
-def test_plan_limits_are_the_last_that_were_told(cco: Daemon) -> None:
-    answer = reply(
-        "200 OK",
-        "Content-Type: application/json",
-        "anthropic-ratelimit-unified-5h-utilization: 0.42",
-        "anthropic-ratelimit-unified-status: allowed",
-        body=b"{}",
-    )
-    with serving(always(answer)) as server:
-        cco.start()
-        assert cco.client.call("GET", "/api/machine/stats?fields=planLimits") == {"planLimits": []}
-        cco.configure(f'[[upstream]]\nname = "second"\nbase_url = "{server.url}"\nfamily = "x"\n')
-        session = cco.launch(upstream=server.url)
-        _post(cco, f"/s/{session.id}/v1/messages", asking("x"), {})
-        (told,) = cco.client.call("GET", "/api/machine/stats?fields=planLimits")["planLimits"]
-        assert told["values"] == {
-            "unified-5h-utilization": "0.42",
-            "unified-status": "allowed",
-        }
-        assert told["ageSeconds"] >= 0
-        assert KEY not in json.dumps(told)
-
-        cco.worker  # noqa: B018 - it is there; the reload keeps it, and what it knows
-        assert cco.run("daemon", "reload").returncode == 0
-        (after,) = cco.client.call("GET", "/api/machine/stats?fields=planLimits")["planLimits"]
-        assert {**after, "ageSeconds": 0} == {**told, "ageSeconds": 0}
-        assert after["ageSeconds"] >= told["ageSeconds"]
-
-
-def test_a_spent_budget_stops_the_client_and_says_why(cco: Daemon) -> None:
-    cco.configure(
-        '[[budget]]\nusd = 0.001\n[[budget]]\nscope = "session"\nusd = 0.0005\naction = "warn"\n'
-    )
-    cco.start()
-    session = cco.launch()
-    target = f"/s/{session.id}/v1/messages"
-    spent = 0.0
-    for number in range(50):
-        answer = call(cco.port, "POST", target, body=message(f"offline: text 400\n{number}"))
-        if answer.status != 200:
-            break
-        spent = ask(cco, project="", fields="cost")["cost"]["totalUsd"]
-    assert (answer.status, answer.headers["x-cco-error"]) == (402, "budget-spent")
-    assert answer.headers["x-should-retry"] == "false"
-    told = answer.json()["error"]
-    assert told["type"] == "billing_error"
-    assert told["message"].startswith("CCO: the day budget of $0.001 is spent: $0.00")
-    assert spent >= 0.001
-
-    row = rows_of(cco)[-1]
-    assert (row["status"], row["error"], row["attempts"]) == (402, "budget-spent", 0)
-    warnings = [one["message"] for one in cco.health()["warnings"] if one["code"] == "budget-spent"]
-    assert [text.partition(" of ")[0] for text in warnings] == [
-        "the day budget",
-        "the session budget",
-    ]
-    # A restart forgets no money, and a limit that is raised lets the client go on.
-    assert cco.run("daemon", "restart").returncode == 0
-    again = cco.launch()
-    body = message("more")
-    assert call(cco.port, "POST", f"/s/{again.id}/v1/messages", body=body).status == 402
-    cco.configure("[[budget]]\nusd = 5.0\n")
-    assert cco.run("daemon", "reload").returncode == 0
-    wait_until(
-        lambda: call(cco.port, "POST", f"/s/{again.id}/v1/messages", body=body).status == 200,
-        "the raised limit holds",
-    )
-    assert not [one for one in cco.health()["warnings"] if one["code"] == "budget-spent"]
-
-
-def test_command_line_shows_what_the_api_says(cco: Daemon) -> None:
-    cco.start()
-    session = cco.launch()
-    for number in range(3):
-        _post(
-            cco,
-            f"/s/{session.id}/v1/messages",
-            message(f"number {number}"),
-            {"x-claude-code-session-id": "c-1"},
-        )
-    told = ask(cco, project="")
-    shown = cco.run("stats", "--json")
-    assert json.loads(shown.stdout) == told
-    cost = f"${told['cost']['totalUsd']:.6f}"
-    for by, name in (("model", MODEL), ("agent", "main"), ("session", "c-1")):
-        lines = cco.run("stats", "--by", by, "--since", "24h").stdout.splitlines()
-        assert lines[0] == f"cost      {cost}"
-        # Everything was spent within the last hour.
-        assert lines[2].startswith(f"burn      {cost}/h over the last hour, $")
-        assert lines[-1].split()[0] == name
-        assert lines[-1].endswith(cost)
-    assert "\x1b" not in cco.run("stats").stdout
-    home = quote(str(cco.home), safe="")
-    assert cco.client.call("GET", f"/api/project/stats?project={home}")["cost"] == told["cost"]
-    assert cost in cco.run("sessions").stdout
-    done = cco.run("stats", "--since", "yesterday")
-    assert (done.returncode, done.stdout) == (65, "")
-    assert "'yesterday' is not a time" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-pytestmark = pytest.mark.timeout(180)
