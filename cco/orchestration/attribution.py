@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from cco.errors import StoreError
@@ -47,27 +48,23 @@ class AgentRuns:
 
     def started(self, client_session: str, agent_id: str, agent_type: str) -> None:
         """Note that a subagent begins; its requests follow."""
-        now_ns = self._now_ns()
-        run = AgentRun(
-            client_session=client_session,
-            agent_id=agent_id,
-            agent=self._name_of(agent_type),
-            started_ns=now_ns,
-        )
+        run = self._run(client_session, agent_id, agent_type)
         self._remember((client_session, agent_id), run.agent)
         self._store.save_agent_run(run)
 
     def ended(self, client_session: str, agent_id: str, agent_type: str) -> None:
         """Note that a subagent has ended."""
-        now_ns = self._now_ns()
-        run = AgentRun(
+        run = self._run(client_session, agent_id, agent_type)
+        self._store.save_agent_run(replace(run, ended_ns=run.started_ns))
+
+    def _run(self, client_session: str, agent_id: str, agent_type: str) -> AgentRun:
+        """Return a run as of now; the store keeps the earlier of two starts."""
+        return AgentRun(
             client_session=client_session,
             agent_id=agent_id,
             agent=self._name_of(agent_type),
-            started_ns=now_ns,
-            ended_ns=now_ns,
+            started_ns=self._now_ns(),
         )
-        self._store.save_agent_run(run)
 
     def name(self, client_session: str, agent_id: str) -> str:
         """Return the agent's name for a request's headers; an empty id is the session itself."""
