@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cco.config import Upstream
 from cco.errors import ConfigError, LaunchError
 
 MINIMUM: Final = (2, 1, 63)
@@ -22,6 +23,8 @@ MINIMUM: Final = (2, 1, 63)
 NO_ATTRIBUTION_BEFORE: Final = (2, 1, 181)
 """Versions before this one put a block into every request that breaks prompt caching behind a
 gateway; CLAUDE_CODE_ATTRIBUTION_HEADER=0 keeps it out."""
+ANTHROPIC: Final = "anthropic"
+"""Family of the upstreams that are Anthropic's, or lead there."""
 INSTALL_HINT: Final = "Install it: npm install -g @anthropic-ai/claude-code, or set CCO_CLAUDE"
 PLACES: Final = (
     ".claude/local/claude",
@@ -145,6 +148,7 @@ def plan(
     token: str,
     haiku: str,
     known: tuple[int, ...],
+    is_anthropic: bool,
     file: Path,
 ) -> Plan:
     """Return how to start Claude Code in a session.
@@ -159,6 +163,8 @@ def plan(
         token: opens the unsealed files and names the session to the API.
         haiku: model for small tasks; behind a gateway the client would use its largest.
         known: the client's version.
+        is_anthropic: the session's requests end at Anthropic. Others know neither deferred tools
+            nor the block that attributes a request, which is in their prompt cache's way.
         file: where settings go that are not only ours.
 
     Raises:
@@ -176,8 +182,10 @@ def plan(
         "CCO_SESSION": token,
         "ANTHROPIC_BASE_URL": base_url,
     }
-    offered = {"ENABLE_TOOL_SEARCH": "true", "ANTHROPIC_DEFAULT_HAIKU_MODEL": haiku}
-    if known < NO_ATTRIBUTION_BEFORE:
+    offered = {"ANTHROPIC_DEFAULT_HAIKU_MODEL": haiku}
+    if is_anthropic:
+        offered["ENABLE_TOOL_SEARCH"] = "true"
+    if known < NO_ATTRIBUTION_BEFORE or not is_anthropic:
         offered["CLAUDE_CODE_ATTRIBUTION_HEADER"] = "0"
     added = forced | {name: value for name, value in offered.items() if name not in environ}
     for name, other in (("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")):
@@ -198,6 +206,20 @@ def plan(
         file=file if file_text else None,
         file_text=file_text,
     )
+
+
+def is_anthropic(base_url: str, upstreams: Sequence[Upstream]) -> bool:
+    """Say whether requests end at Anthropic: by the family in the settings, else by the host.
+
+    Args:
+        base_url: that the session brings along; empty for the upstream that is preferred.
+        upstreams: of the settings, one or more.
+    """
+    named = [one for one in upstreams if one.base_url.rstrip("/") == base_url.rstrip("/")]
+    configured = named if base_url else sorted(upstreams, key=lambda one: one.priority)
+    if configured:
+        return configured[0].family == ANTHROPIC
+    return f".{urlsplit(base_url).hostname or ''}".endswith(f".{ANTHROPIC}.com")
 
 
 def split_settings(arguments: Sequence[str]) -> tuple[list[str], str | None]:

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -67,7 +68,7 @@ def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     tell(f"daemon {health['version']} at {health['http']['url']}")
     check_mount(mount)
     tell(f"agents at {mount}")
-    api_url, upstream = _api_url(health, port=start.settings.server.port), start.upstream()
+    api_url, upstream = _api_url(health, port=start.settings.server.port), start.upstream
     session, token = _register(start.service.client, project=start.project, upstream=upstream)
     tell(f"session {session}, project {start.project}")
     plan = start.plan(mount=mount, api_url=api_url, session=session, token=token)
@@ -82,11 +83,8 @@ def show(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     health = start.service.health()
     mount, api_url = start.paths.mount, f"http://127.0.0.1:{start.settings.server.port}"
     if health is not None:
-        mount, api_url = (
-            Path(health["vfs"]["path"]),
-            _api_url(health, port=start.settings.server.port),
-        )
-    upstream = start.upstream()
+        mount = Path(health["vfs"]["path"])
+        api_url = _api_url(health, port=start.settings.server.port)
     plan = start.plan(mount=mount, api_url=api_url, session="SESSION", token="TOKEN")
     print("argv:", *plan.argv, sep="\n  ")
     added = [f"{name}={value}" for name, value in sorted(plan.added.items())]
@@ -94,7 +92,7 @@ def show(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     print("files:")
     if plan.file is not None:
         print(f"  {plan.file} (0600): your --settings with ANTHROPIC_BASE_URL over it")
-    print(f"upstream:\n  {upstream or 'as configured'}")
+    print(f"upstream:\n  {start.upstream or 'as configured'}")
     if health is None:
         print("The daemon does not run; it would be started.")
 
@@ -121,8 +119,9 @@ class _Start:
         self._claude = claude.find(environ)
         self.version = claude.version(self._claude, cache=self.paths.state / "claude-version.json")
 
+    @cached_property
     def upstream(self) -> str:
-        """Return the base URL that this session brings along, empty for the settings' own."""
+        """The base URL that this session brings along, empty for the settings' own."""
         return upstream_of(
             self._arguments,
             self._environ,
@@ -143,6 +142,7 @@ class _Start:
             token=token,
             haiku=self.settings.models["haiku"],
             known=self.version,
+            is_anthropic=claude.is_anthropic(self.upstream, self.settings.upstream),
             file=self.paths.runtime / f"cco-settings-{os.getpid()}.json",
         )
 

@@ -38,6 +38,8 @@ if not settings.startswith("{"):
 told["settings"] = json.loads(settings)
 json.dump(told, sys.stdout)
 """
+ATTRIBUTION: Final = "x-anthropic-billing-header"
+"""Begins the block by which the client attributes a request."""
 MANY_TOOLS: Final = """\
 import json, sys
 tools = [{"name": f"tool{n}", "description": "A tool", "inputSchema": {"type": "object"}}
@@ -359,7 +361,9 @@ def check_context(place: Place) -> None:
     (directory / "CLAUDE.md").write_text("The project says so.\n")
     prompt = "offline: bash cat $ORCHESTRATOR_VFS_MOUNT/plugin/context/startup.md"
     done = ask_in(directory, place, prompt, "--allowedTools", "Bash")
-    first = json.dumps(requests_of(done, place.upstream)[0]["messages"])
+    asked = requests_of(done, place.upstream)[0]
+    assert ATTRIBUTION in json.dumps(asked["system"])
+    first = json.dumps(asked["messages"])
     startup = done.result.partition("Bash answered:\n")[2].replace("\n> ", "\n")[2:]
     assert startup.startswith("# CCO: your team\n")
     assert json.dumps(f"SessionStart:startup hook success: {startup}".rstrip())[1:-1] in first
@@ -384,7 +388,9 @@ def check_own_upstream(place: Place, theirs: OfflineUpstream) -> None:
     done = ask_in(project(place, "own"), place, "hello", ANTHROPIC_BASE_URL=f"{theirs.url}/")
     (row,) = place.rows(f"client_session = '{done.told['session_id']}'")
     assert (row["status"], row["project"]) == (200, str(place.base / "own"))
-    assert len(requests_of(done, theirs)) == 1
+    (asked,) = requests_of(done, theirs)
+    assert ATTRIBUTION not in json.dumps(asked["system"])  # which is for Anthropic only
+    assert "ToolSearch" not in {tool["name"] for tool in asked["tools"]}
     assert requests_of(done, place.upstream) == []
 
 

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from cco.cli import claude
 from cco.cli.claude import Plan, decode_settings, find, plan, split_settings, version
+from cco.config import Upstream
 from cco.errors import ConfigError, LaunchError
 from tests.unit.cli.fakes import make_claude
 
@@ -241,6 +242,7 @@ def planned(
     *arguments: str,
     environ: Mapping[str, str] | None = None,
     known: tuple[int, ...] = (2, 1, 197),
+    is_anthropic: bool = True,
     api_url: str = "http://127.0.0.1:3000",
 ) -> Plan:
     return plan(
@@ -253,6 +255,7 @@ def planned(
         token=TOKEN,
         haiku="claude-haiku-x",
         known=known,
+        is_anthropic=is_anthropic,
         file=FILE,
     )
 
@@ -308,6 +311,42 @@ def test_old_clients_are_kept_from_breaking_the_prompt_cache(
     known: tuple[int, ...], value: str | None
 ) -> None:
     assert planned(known=known).environ.get("CLAUDE_CODE_ATTRIBUTION_HEADER") == value
+
+
+def test_other_providers_get_no_attribution_and_no_deferred_tools() -> None:
+    added = planned(is_anthropic=False).added
+    assert added["CLAUDE_CODE_ATTRIBUTION_HEADER"] == "0"
+    assert "ENABLE_TOOL_SEARCH" not in added  # so the client decides, as it does without CCO
+    chosen = {"CLAUDE_CODE_ATTRIBUTION_HEADER": "1", "ENABLE_TOOL_SEARCH": "true"}
+    environ = planned(environ=chosen, is_anthropic=False).environ
+    assert {name: environ[name] for name in chosen} == chosen
+
+
+OURS_AND_THEIRS: Final = (
+    Upstream(name="backup", base_url="http://backup.example", family="other", priority=1),
+    Upstream(name="corporate", base_url="https://corporate.example/llm/"),
+    Upstream(name="too", base_url="https://api.anthropic.com/x", family="other", priority=2),
+)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        ("", True),  # the most preferred one of the settings
+        ("https://corporate.example/llm", True),  # so the settings say
+        ("http://backup.example/", False),
+        ("https://api.anthropic.com/x", False),  # the settings know better than the host's name
+        ("https://api.anthropic.com", True),
+        ("https://API.Anthropic.com:443/", True),
+        ("https://anthropic.com", True),
+        ("https://api.notanthropic.com", False),
+        ("https://anthropic.com.example", False),
+        ("http://127.0.0.1:4000", False),
+        ("nonsense", False),
+    ],
+)
+def test_family_or_host_tell_whose_the_upstream_is(base_url: str, expected: bool) -> None:
+    assert claude.is_anthropic(base_url, OURS_AND_THEIRS) is expected
 
 
 @pytest.mark.parametrize(
