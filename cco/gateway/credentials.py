@@ -85,10 +85,10 @@ def load(
 
 
 def digest(named: Index) -> str:
-    """Return what stands for the client's own credential; empty where it sent none.
+    """Return what stands for the credential that was sent; empty where there was none.
 
-    It tells clients apart and cannot be turned back into a key, but it is not for the eyes of
-    others either.
+    It tells clients apart and cannot be turned back into a key, but only its beginning is for the
+    eyes of others.
     """
     sent = [f"{name}\0{value}" for name in sorted(CREDENTIALS) for value in named.get(name, ())]
     if not sent:

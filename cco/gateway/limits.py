@@ -7,16 +7,18 @@ is computed from them and nothing is assumed: what was never told is not there.
 Threading: all methods may be called from any thread.
 """
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cco.gateway.headers import CREDENTIALS, Fields, Index, index
+from cco.gateway.credentials import digest
+from cco.gateway.headers import Fields, Index, index
 
 PREFIX: Final = "anthropic-ratelimit-"
+NAME_LENGTH: Final = 12
+"""Characters of a digest: enough to tell two apart, of no use to anybody."""
 MAX_CREDENTIALS: Final = 64
 """The least recently heard of are forgotten."""
 MAX_VALUES: Final = 100
@@ -28,7 +30,7 @@ class Limits:
     """The last limits that were told for one credential."""
 
     credential: str
-    """First characters of its digest: enough to tell two apart, of no use to anybody."""
+    """The beginning of its digest; empty where the request had none."""
     upstream: str
     values: dict[str, str]
     """Name without the prefix, such as ``unified-5h-utilization``, to the value as it came."""
@@ -70,7 +72,8 @@ class PlanLimits:
         }
         if not values or len(values) > MAX_VALUES:
             return
-        credential = digest(index(asked), key)
+        sent = index([("x-api-key", key)]) if key else index(asked)
+        credential = digest(sent)[:NAME_LENGTH]
         limits = Limits(credential, upstream, values, self.now_ns())
         with self._lock:
             self._told[credential] = limits
@@ -82,11 +85,3 @@ class PlanLimits:
         """Return what is known, the latest first."""
         with self._lock:
             return list(reversed(self._told.values()))
-
-
-def digest(asked: Index, key: str | None) -> str:
-    """Return a short name for the credential of a request; empty where it has none."""
-    values = [key] if key else [value for name in CREDENTIALS for value in asked.get(name, ())]
-    if not values:
-        return ""
-    return hashlib.sha256("\0".join(sorted(values)).encode()).hexdigest()[:12]

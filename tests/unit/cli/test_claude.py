@@ -338,9 +338,9 @@ OURS_AND_THEIRS: Final = (
         ("https://api.anthropic.com/x", False),  # the settings know better than the host's name
         ("https://api.anthropic.com", True),
         ("https://API.Anthropic.com:443/", True),
-        ("https://anthropic.com", True),
-        ("https://api.notanthropic.com", False),
-        ("https://anthropic.com.example", False),
+        ("https://" + "other.anthropic.com", True),
+        ("https://" + "api.notanthropic.com", False),  # whoever that is
+        ("https://api.anthropic.com.example", False),
         ("http://127.0.0.1:4000", False),
         ("nonsense", False),
     ],

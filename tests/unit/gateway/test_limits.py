@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from cco.gateway.headers import Fields, index
-from cco.gateway.limits import MAX_CREDENTIALS, MAX_VALUES, PlanLimits, digest
+from cco.gateway.limits import MAX_CREDENTIALS, MAX_VALUES, PlanLimits
 
 TOLD: Fields = [
     ("Content-Type", "text/event-stream"),
@@ -71,7 +71,11 @@ def test_memory_is_bounded() -> None:
     for number in range(MAX_CREDENTIALS + 5):
         note(limits, *TOLD, key=str(number))
     assert len(limits.told()) == MAX_CREDENTIALS
-    assert limits.told()[0].credential == digest({"x-api-key": [str(MAX_CREDENTIALS + 4)]}, None)
+    kept = {told.credential for told in limits.told()}
+    note(limits, *TOLD, key=str(MAX_CREDENTIALS + 4))  # the last one is among them
+    assert {told.credential for told in limits.told()} == kept
+    note(limits, *TOLD, key="0")  # the first one is not
+    assert len({told.credential for told in limits.told()} - kept) == 1
 
     before = limits.told()
     note(limits, *((f"anthropic-ratelimit-{n}", "1") for n in range(MAX_VALUES + 1)), key="x")
@@ -81,15 +85,19 @@ def test_memory_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("asked", "key"),
     [
-        ({"x-api-key": ["k"]}, None),
-        ({"authorization": ["Bearer k"]}, None),
-        ({}, "k"),
-        ({"x-api-key": ["other"]}, "k"),  # ours stood in for it
+        ([("X-Api-Key", "k")], None),
+        ([], "k"),
+        ([("x-api-key", "other"), ("authorization", "Bearer k")], "k"),  # ours stood in for them
     ],
 )
-def test_credential_is_named_by_its_digest(asked: dict[str, list[str]], key: str | None) -> None:
-    assert len(digest(asked, key)) == 12
+def test_one_key_has_one_name_whoever_brought_it(asked: Fields, key: str | None) -> None:
+    limits = make()
+    note(limits, *TOLD, key="k")
+    limits.note(asked, index(TOLD), upstream="up", key=key)
+    assert len(limits.told()) == 1
 
 
 def test_request_without_credential_has_no_name() -> None:
-    assert digest({}, None) == ""
+    limits = make()
+    limits.note([("user-agent", "x")], index(TOLD), upstream="up")
+    assert limits.told()[0].credential == ""
