@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cco.cli.output import show_error
-from cco.cli.parser import build_parser, command_names
+from cco.cli.parser import build_parser, command_names, help_text, next_words
 from cco.errors import (
     BudgetExceeded,
     CcoError,
@@ -91,8 +91,12 @@ def _absolute(environ: Mapping[str, str]) -> dict[str, str]:
 def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:
     names = command_names()
     if argv and (argv[0] in names or argv[0] in ("-h", "--help")):
+        if argv[0] == "help" and argv[1:2] not in (["-h"], ["--help"]):
+            return _help(argv[1:], names)
         if argv[0] == "run":
             argv = _guard_run(argv)
+        elif len(argv) > 1 and _is_slip_of_verb(argv[0], argv[1]):
+            return 2
         return _own(argv, environ)
     if len(argv) == 1 and (meant := _slip(argv[0], names)):
         print(f"cco: unknown command '{argv[0]}'; did you mean '{meant}'?", file=sys.stderr)
@@ -104,11 +108,7 @@ def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:
 
 
 def _own(argv: list[str], environ: Mapping[str, str]) -> int:
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
-    if arguments.command in (None, "help"):
-        parser.print_help()
-        return os.EX_OK
+    arguments = build_parser().parse_args(argv)
     if arguments.command == "run":
         from cco.cli import run
 
@@ -128,6 +128,31 @@ def _own(argv: list[str], environ: Mapping[str, str]) -> int:
     from cco.cli import commands
 
     return commands.run(arguments, environ)
+
+
+def _help(words: Sequence[str], names: Sequence[str]) -> int:
+    """Show the help of CCO, or of a command and its verb."""
+    if text := help_text(*words):
+        print(text, end="")
+        return os.EX_OK
+    meant = _slip(words[0], names) if words[0] not in names else None
+    suggestion = f"; did you mean '{meant}'?" if meant else ""
+    print(f"cco: there is no command '{' '.join(words)}'{suggestion}", file=sys.stderr)
+    print("     See them all: cco help", file=sys.stderr)
+    return 2
+
+
+def _is_slip_of_verb(command: str, word: str) -> bool:
+    """Say, also to the user, whether `word` is a slip of what may follow a command."""
+    known = next_words(command)
+    if not known or word in known or word.startswith("-"):
+        return False
+    meant = _slip(word, known)
+    if meant is None:
+        return False  # argparse lists what there is
+    print(f"cco: '{command}' has no '{word}'; did you mean '{meant}'?", file=sys.stderr)
+    print(f"     Run: cco {command} {meant}", file=sys.stderr)
+    return True
 
 
 def _guard_run(argv: list[str]) -> list[str]:

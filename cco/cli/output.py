@@ -3,10 +3,14 @@
 
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from cco.errors import CcoError
+
+BAR_COLUMNS: Final = 20
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
 def show_json(value: Any) -> None:
@@ -17,14 +21,43 @@ def show_json(value: Any) -> None:
 def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows in columns; texts to the left, numbers to the right."""
     cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(line[n]) for line in [list(head), *cells]) for n in range(len(head))]
+    widths = [max(columns(line[n]) for line in [list(head), *cells]) for n in range(len(head))]
     is_number = [bool(rows) and isinstance(rows[0][n], int | float) for n in range(len(head))]
     for line in [list(head), *cells]:
-        padded = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, is_number, strict=True)
-        ]
+        padded = []
+        for cell, width, right in zip(line, widths, is_number, strict=True):
+            space = " " * (width - columns(cell))
+            padded.append(space + cell if right else cell + space)
         print("  ".join(padded).rstrip())
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: wide characters two, combining none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in ("W", "F"))
+        for one in text
+    )
+
+
+def bars(amounts: Sequence[float]) -> list[str]:
+    """Return a bar for each amount, `BAR_COLUMNS` for the largest; nothing for what is not shown.
+
+    Programs and files get none: a chart is for a person at a terminal.
+    """
+    most = max(amounts, default=0)
+    if not sys.stdout.isatty() or most <= 0:
+        return [""] * len(amounts)
+    is_plain = "utf" not in (sys.stdout.encoding or "").lower()
+    return [_bar(max(amount, 0) / most, is_plain=is_plain) for amount in amounts]
+
+
+def _bar(share: float, *, is_plain: bool) -> str:
+    if is_plain:
+        return "#" * round(share * BAR_COLUMNS)
+    whole, eighths = divmod(round(share * BAR_COLUMNS * 8), 8)
+    return "█" * whole + _EIGHTHS[eighths].strip()
 
 
 def usd(amount: float | None) -> str:

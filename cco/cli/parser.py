@@ -31,32 +31,73 @@ def build_parser() -> argparse.ArgumentParser:
     _add_agents(commands)
     _add_invoke(commands)
     _add_reports(commands)
-    unseal = _add(commands, "unseal", "print a sealed file's plaintext JSON")
+    unseal = _add(
+        commands, "unseal", "print a sealed file's plaintext JSON", "cco unseal agents | jq keys"
+    )
     unseal.add_argument("name", choices=("agents", "orchestrator", "hooks"))
-    config = _add(commands, "config", "show or check the settings")
+    config = _add(
+        commands,
+        "config",
+        "show or check the settings",
+        "cco config                       every setting, and where its value comes from",
+        "cco config check                 exit 1 and the line to mend, if there is one",
+    )
     config.add_argument("action", nargs="?", default="show", choices=("show", "check", "path"))
     _add_json(config)
     demo = _add(commands, "demo", "show everything at work, with no account and no network")
     demo.add_argument("--prompt", help="what to ask Claude Code instead of the usual")
     version = _add(commands, "version", "show the version")
     _add_json(version)
-    _add(commands, "help", "show this help")
+    words = _add(commands, "help", "show this help, or that of a command", "cco help daemon logs")
+    words.add_argument("words", nargs="*", metavar="COMMAND", help="such as: stats, or daemon logs")
     return parser
 
 
 def command_names() -> tuple[str, ...]:
     """Return the first words that are CCO's own."""
-    for action in build_parser()._actions:  # noqa: SLF001 - argparse has no public way to ask
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
+    return tuple(_subparsers(build_parser()))
+
+
+def next_words(command: str) -> tuple[str, ...]:
+    """Return the words that one of `command_names` may be followed by; none if by any."""
+    for action in _subparsers(build_parser())[command]._actions:  # noqa: SLF001 - as below
+        if action.choices is not None and not action.option_strings:
             return tuple(action.choices)
     return ()
 
 
+def help_text(*words: str) -> str | None:
+    """Return the help of CCO, or of a command and its verb; None where there is no such one."""
+    parser = build_parser()
+    for word in words:
+        inner = _subparsers(parser)
+        if word not in inner:
+            return None
+        parser = inner[word]
+    return parser.format_help()
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to ask
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - likewise
+            return dict(action.choices)
+    return {}
+
+
 def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    words: str,
+    *examples: str,
 ) -> argparse.ArgumentParser:
-    description = f"{words[0].upper()}{words[1:]}."
-    return commands.add_parser(name, help=words, description=description)
+    """Add a command; `examples` are command lines, with what they do behind them if need be."""
+    return commands.add_parser(
+        name,
+        help=words,
+        description=f"{words[0].upper()}{words[1:]}.",
+        epilog="\n".join(["Examples:", *(f"  {line}" for line in examples)]) if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +105,14 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    run = _add(commands, "run", "launch Claude Code in the current directory")
+    run = _add(
+        commands,
+        "run",
+        "launch Claude Code in the current directory",
+        "cco run -p 'explain this repository'",
+        "cco run --dry-run                argv, environment and files, nothing started",
+        "cco run --direct --resume        plain Claude Code, without the daemon",
+    )
     run.add_argument(
         "--dry-run", action="store_true", help="print what would be launched, and launch nothing"
     )
@@ -74,7 +122,14 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _add_daemon(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    daemon = _add(commands, "daemon", "control the background service")
+    daemon = _add(
+        commands,
+        "daemon",
+        "control the background service",
+        "cco daemon status",
+        "cco daemon logs --follow",
+        "cco daemon reload                after a change of the settings or of an agent",
+    )
     verbs = daemon.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add(verbs, "start", "start it, and wait until it serves")
     _add(verbs, "stop", "stop it, sockets and mount too")
@@ -89,7 +144,14 @@ def _add_daemon(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _add_agents(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    agents = _add(commands, "agents", "list, show or check the agents")
+    agents = _add(
+        commands,
+        "agents",
+        "list, show or check the agents",
+        "cco agents",
+        "cco agents show 'Chief Architect'",
+        "cco agents check my-agent.md     exit 1, with file and line of each problem",
+    )
     verbs = agents.add_subparsers(dest="verb", metavar="VERB")
     _add_json(agents)
     _add_json(_add(verbs, "list", "list the agents"))
@@ -102,7 +164,13 @@ def _add_agents(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    invoke = _add(commands, "invoke", "ask one agent, print its answer")
+    invoke = _add(
+        commands,
+        "invoke",
+        "ask one agent, print its answer",
+        "cco invoke chief-architect 'Design the authentication flow'",
+        "git diff | cco invoke code-reviewer 'Review this change' --context -",
+    )
     invoke.add_argument("agent", metavar="AGENT", help="its name or slug")
     invoke.add_argument("task", metavar="TASK", help="what it is to do")
     invoke.add_argument("--context", metavar="FILE", help="text to work on; - is standard input")
@@ -113,7 +181,14 @@ def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    stats = _add(commands, "stats", "show cost and tokens")
+    stats = _add(
+        commands,
+        "stats",
+        "show cost and tokens",
+        "cco stats                        everything, by model",
+        "cco stats --by day --since 7d    the last week, day by day",
+        "cco stats --project . --by agent",
+    )
     stats.add_argument("--project", metavar="PATH", help="only this project; default is all")
     stats.add_argument(
         "--since",
@@ -127,7 +202,12 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="what a row is (model)",
     )
     _add_json(stats)
-    cache = _add(commands, "cache", "show what the response cache did, or empty it")
+    cache = _add(
+        commands,
+        "cache",
+        "show what the response cache did, or empty it",
+        "cco cache stats",
+    )
     verbs = cache.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_json(_add(verbs, "stats", "show what it keeps, and what that saved"))
     _add_json(_add(verbs, "clear", "forget all answers; asks first on a terminal"))

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from cco.cli.commands import serving
-from cco.cli.output import show_json, show_table, usd
+from cco.cli.output import bars, show_json, show_table, usd
 from cco.cli.run import project_of
 from cco.client import Client
 from cco.errors import RequestError
@@ -34,12 +34,20 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return os.EX_OK
     _show_totals(told, _burn(client, asked, now))
     key = arguments.by
+    groups = told[f"by{key.capitalize()}"]
     rows = [
-        (one[key], one["requests"], one["errors"], one["tokens"]["total"], usd(one["costUsd"]))
-        for one in told[f"by{key.capitalize()}"]
+        (
+            one[key],
+            one["requests"],
+            one["errors"],
+            one["tokens"]["total"],
+            usd(one["costUsd"]),
+            bar,
+        )
+        for one, bar in zip(groups, bars([one["costUsd"] for one in groups]), strict=True)
     ]
     print()
-    show_table((key, "requests", "failed", "tokens", "cost"), rows)
+    show_table((key, "requests", "failed", "tokens", "cost", ""), rows)
     return os.EX_OK
 
 

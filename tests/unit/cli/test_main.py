@@ -133,6 +133,65 @@ def test_help_is_a_command_too(called: Called, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ([], "usage: cco [-h] COMMAND"),
+        (["stats"], "usage: cco stats "),
+        (["daemon", "logs"], "usage: cco daemon logs "),
+        (["help"], "usage: cco help "),
+    ],
+)
+def test_help_of_a_command_is_shown(
+    called: Called, words: list[str], first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["help", *words], {}) == 0
+
+    assert capsys.readouterr().out.startswith(first)
+    assert called == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["stat"], "there is no command 'stat'; did you mean 'stats'?"),
+        (["weather"], "there is no command 'weather'"),
+        (["daemon", "lgs"], "there is no command 'daemon lgs'"),
+        (["stats", "stats"], "there is no command 'stats stats'"),
+    ],
+)
+def test_help_of_what_is_not_there_is_usage(
+    called: Called, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["help", *words], {}) == 2
+
+    assert capsys.readouterr().err == f"cco: {sentence}\n     See them all: cco help\n"
+    assert called == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["daemon", "stats"], "status"),
+        (["daemon", "strat"], "start"),
+        (["agents", "lst"], "list"),
+        (["cache", "cler", "--json"], "clear"),
+        (["unseal", "agent"], "agents"),
+        (["config", "chek"], "check"),
+    ],
+)
+def test_slip_of_a_verb_is_answered_with_what_was_meant(
+    called: Called, argv: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(argv, {}) == 2
+
+    assert called == []
+    assert capsys.readouterr().err == (
+        f"cco: '{argv[0]}' has no '{argv[1]}'; did you mean '{meant}'?\n"
+        f"     Run: cco {argv[0]} {meant}\n"
+    )
+
+
+@pytest.mark.parametrize(
     ("word", "meant"),
     [
         ("statss", "stats"),  # added

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cco.cli.output import show_error, show_json, show_table, tell, usd
+from cco.cli.output import BAR_COLUMNS, bars, columns, show_error, show_json, show_table, tell, usd
 from cco.errors import Denied
 
 Capture = pytest.CaptureFixture[str]
@@ -31,6 +31,12 @@ Capture = pytest.CaptureFixture[str]
         (("name", "n"), [], ["name  n"]),  # nothing to show
         (("a", "b"), [("x", "")], ["a  b", "x"]),  # no spaces at the end
         (("a",), [(None,)], ["a", "None"]),
+        # wide and combining characters take the columns that a terminal gives them
+        (
+            ("project", "n"),
+            [("日本", 1), ("cafe\u0301", 2)],
+            ["project  n", "日本     1", "cafe\u0301     2"],
+        ),
     ],
 )
 def test_columns_are_aligned(
@@ -75,3 +81,34 @@ def test_steps_are_told_to_a_terminal_only(
 )
 def test_money_is_never_made_up(amount: float | None, text: str) -> None:
     assert usd(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"), [("", 0), ("abc", 3), ("日本", 4), ("e\u0301", 1), ("é", 1)]
+)
+def test_columns_are_those_of_a_terminal(text: str, taken: int) -> None:
+    assert columns(text) == taken
+
+
+@pytest.mark.parametrize(
+    ("encoding", "amounts", "drawn"),
+    [
+        ("UTF-8", [2.0, 1.0, 0.0], ["█" * BAR_COLUMNS, "█" * 10, ""]),
+        ("UTF-8", [160.0, 1.0], ["█" * BAR_COLUMNS, "▏"]),  # an eighth of a column
+        ("UTF-8", [20.0, 10.5], ["█" * BAR_COLUMNS, "█" * 10 + "▌"]),
+        ("ascii", [2.0, 1.0], ["#" * BAR_COLUMNS, "#" * 10]),
+        ("UTF-8", [0.0, 0.0], ["", ""]),  # nothing to compare
+        ("UTF-8", [], []),
+    ],
+)
+def test_bars_compare_amounts(
+    encoding: str, amounts: list[float], drawn: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w", encoding=encoding) as screen, os.fdopen(ours, "rb", buffering=0):
+        monkeypatch.setattr(sys, "stdout", screen)
+        assert bars(amounts) == drawn
+
+
+def test_programs_get_no_chart() -> None:
+    assert bars([2.0, 1.0]) == ["", ""]

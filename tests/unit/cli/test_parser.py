@@ -4,11 +4,12 @@
 import argparse
 import ast
 import inspect
+import shlex
 
 import pytest
 
 from cco.cli import parser
-from cco.cli.parser import CLAUDE_WORDS, build_parser, command_names
+from cco.cli.parser import CLAUDE_WORDS, build_parser, command_names, help_text, next_words
 
 
 def test_it_imports_argparse_and_nothing_else() -> None:
@@ -132,3 +133,30 @@ def test_bad_usage_is_exit_status_2(argv: str, capsys: pytest.CaptureFixture[str
 
 def test_no_command_is_no_error() -> None:
     assert build_parser().parse_args([]).command is None
+
+
+def test_examples_of_the_help_are_understood() -> None:
+    for one in walk(build_parser()):
+        for line in (one.epilog or "").splitlines()[1:]:
+            if not one.prog.startswith("cco ") or not line.startswith("  cco "):
+                continue
+            words = shlex.split(line[2:].partition("   ")[0])
+            if words[1] != "run":  # its words are Claude Code's
+                build_parser().parse_args(words[1 : words.index("|") if "|" in words else None])
+
+
+@pytest.mark.parametrize("one", walk(build_parser())[1:], ids=lambda one: one.prog)
+def test_help_text_is_that_of_the_parser(one: argparse.ArgumentParser) -> None:
+    assert help_text(*one.prog.split()[1:]) == one.format_help()
+
+
+def test_there_is_no_help_of_what_is_not_there() -> None:
+    assert help_text("weather") is None
+    assert help_text("daemon", "dance") is None
+
+
+def test_what_may_follow_a_command_is_known() -> None:
+    assert "status" in next_words("daemon")
+    assert next_words("unseal") == ("agents", "orchestrator", "hooks")
+    assert next_words("run") == ()  # anything
+    assert next_words("version") == ()  # nothing
