@@ -172,11 +172,11 @@ def test_help_of_what_is_not_there_is_usage(
     ("argv", "meant"),
     [
         (["daemon", "stats"], "status"),
-        (["daemon", "strat"], "start"),
+        (["daemon", "statr"], "start"),
         (["agents", "lst"], "list"),
-        (["cache", "cler", "--json"], "clear"),
+        (["cache", "clearr", "--json"], "clear"),
         (["unseal", "agent"], "agents"),
-        (["config", "chek"], "check"),
+        (["config", "checkk"], "check"),
     ],
 )
 def test_slip_of_a_verb_is_answered_with_what_was_meant(
