@@ -176,7 +176,7 @@ def test_help_of_what_is_not_there_is_usage(
         (["agents", "lst"], "list"),
         (["cache", "clearr", "--json"], "clear"),
         (["unseal", "agent"], "agents"),
-        (["config", "checkk"], "check"),
+        (["config", "cheek"], "check"),
     ],
 )
 def test_slip_of_a_verb_is_answered_with_what_was_meant(
