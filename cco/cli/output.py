@@ -2,6 +2,7 @@
 """Writes for people and for programs: aligned columns, JSON, one-line errors."""
 
 import json
+import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ def show_json(value: Any) -> None:
 
 
 def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows in columns; texts to the left, numbers to the right."""
+    """Print rows in columns; texts to the left, numbers to the right.
+
+    On a terminal a line ends at its edge, where what is missing shows as "…"; others get it all.
+    """
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(columns(line[n]) for line in [list(head), *cells]) for n in range(len(head))]
     is_number = [bool(rows) and isinstance(rows[0][n], int | float) for n in range(len(head))]
@@ -28,7 +32,17 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         for cell, width, right in zip(line, widths, is_number, strict=True):
             space = " " * (width - columns(cell))
             padded.append(space + cell if right else cell + space)
-        print("  ".join(padded).rstrip())
+        print(_fit("  ".join(padded).rstrip()))
+
+
+def _fit(line: str) -> str:
+    """Return a line cut to the width of the terminal, if standard output is one."""
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    if not room or columns(line) <= room:
+        return line
+    while columns(line) >= room:
+        line = line[: -max(1, (columns(line) - room) // 2)]
+    return line.rstrip() + "…"
 
 
 def columns(text: str) -> int:

@@ -110,5 +110,27 @@ def test_bars_compare_amounts(
         assert bars(amounts) == drawn
 
 
+def test_long_lines_end_at_the_edge_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    ours, theirs = pty.openpty()
+    with (
+        os.fdopen(theirs, "w", encoding="utf-8") as screen,
+        os.fdopen(ours, "rb", buffering=0) as seen,
+    ):
+        monkeypatch.setattr(sys, "stdout", screen)
+        show_table(("a", "b"), [("x", "123456789"), ("y", "日本語日本語"), ("z", "1234567")])
+        screen.flush()
+        shown = seen.read(1000).decode().splitlines()
+
+    assert shown == ["a  b", "x  123456…", "y  日本語…", "z  1234567"]
+
+
+def test_files_get_the_whole_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    show_table(("a", "b"), [("x", "1" * 100)])
+
+    assert capsys.readouterr().out.splitlines()[1] == f"x  {'1' * 100}"
+
+
 def test_programs_get_no_chart() -> None:
     assert bars([2.0, 1.0]) == ["", ""]
