@@ -74,13 +74,23 @@ def time_of(row: Row) -> str:
 
 def recent(row: Row) -> dict[str, Any]:
     return {
+        "id": row["id"],
+        "requestId": row["request_id"],
         "time": time_of(row),
+        "session": row["client_session"],
+        "launch": row["session_id"],
+        "project": row["project"],
         "agent": row["agent"],
         "model": row["model"],
+        "upstream": row["upstream"],
         "status": row["status"],
+        "error": row["error"],
+        "partial": bool(row["partial"]),
         "cache": row["cache"],
         "inputTokens": row["input_tokens"],
         "outputTokens": row["output_tokens"],
+        "cacheReadTokens": row["cache_read_tokens"],
+        "cacheWriteTokens": row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"],
         "costUsd": row["cost_nano"] / NANO if row["priced"] else None,
         "latencyMs": row["latency_ms"],
         "ttftMs": row["ttft_ms"],

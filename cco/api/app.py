@@ -12,12 +12,14 @@ from werkzeug.routing import Map
 from cco.api import errors
 from cco.api.access import Guard
 from cco.api.routes import (
+    activity,
     agents,
     cache,
     gateway,
     health,
     hooks,
     invoke,
+    limits,
     metrics,
     mount,
     openapi,
@@ -64,7 +66,7 @@ def create_app(services: Services) -> Flask:
             has_origin="Origin" in headers,
         )
 
-    reports = (stats, cache, metrics, openapi)
+    reports = (stats, activity, limits, cache, metrics, openapi)
     for module in (health, sessions, agents, mount, hooks, invoke, *reports, gateway):
         app.register_blueprint(module.blueprint(services))
     return app

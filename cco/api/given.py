@@ -5,6 +5,7 @@ Every getter names the member in its error, so no route indexes a raw dictionary
 """
 
 import json
+import re
 import socket
 from collections.abc import Mapping
 from typing import Any, Final
@@ -99,6 +100,22 @@ def only_parameters(*known: str) -> None:
                 f"there is no parameter '{name[:64]}'",
                 hint=f"Known: {', '.join(sorted(known))}",
             )
+
+
+def whole_parameter(name: str, default: int, *, low: int, high: int) -> int:
+    """Return a parameter of the query that is a whole number within bounds.
+
+    Raises:
+        RequestError: it is none.
+    """
+    value = request.args.get(name)
+    if value is None:
+        return default
+    if not re.fullmatch("[0-9]{1,19}", value) or not low <= int(value) <= high:
+        raise RequestError(
+            "bad-parameter", f"'{name}' must be a whole number between {low} and {high}"
+        )
+    return int(value)
 
 
 def directives() -> set[str]:

@@ -87,6 +87,7 @@ class Services:
         self.http_url = http_url
         self.uid = uid
         self._started_s = time.monotonic()
+        self.started_ns = time.time_ns()
         self.build = build.read()
         self.mounts = MountLine()
         self._reload_lock = threading.Lock()

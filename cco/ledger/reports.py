@@ -24,6 +24,25 @@ RECENT_ROWS: Final = 50
 _NANO: Final = 1_000_000_000
 
 _GROUPS: Final = {"byModel": "model", "byAgent": "agent", "bySession": "session"}
+_SHOWN: Final = {
+    "requestId": "request_id",
+    "session": "client_session",
+    "launch": "session_id",
+    "project": "project",
+    "agent": "agent",
+    "model": "model",
+    "upstream": "upstream",
+    "status": "status",
+    "error": "error",
+    "cache": "cache",
+    "inputTokens": "input_tokens",
+    "outputTokens": "output_tokens",
+    "cacheReadTokens": "cache_read_tokens",
+    "cacheWriteTokens": "cache_write_5m_tokens + cache_write_1h_tokens",
+    "latencyMs": "latency_ms",
+    "ttftMs": "ttft_ms",
+}
+"""Members of a recent request that are as the ledger has them, and where they are from."""
 _TOTALS: Final = frozenset({"cost", "tokens", "requests", "cache", "promptCache"})
 MEMBERS: Final = frozenset({"project", "since", "until", *_TOTALS, *_GROUPS, "byDay", "recent"})
 """Members of a project's statistics."""
@@ -37,6 +56,8 @@ def project_stats(
     since_ns: int | None = None,
     until_ns: int | None = None,
     members: Collection[str] = MEMBERS,
+    recorded_after: int = 0,
+    limit: int = RECENT_ROWS,
     zone: tzinfo | None = None,
 ) -> Json:
     """Return the statistics of a project, of all if None, in the shape of its endpoint.
@@ -48,6 +69,8 @@ def project_stats(
         since_ns: first moment, unix ns.
         until_ns: the moment after the last, unix ns.
         members: what is wanted of ``MEMBERS``; the rest is not computed.
+        recorded_after: ``id`` of a recent request; only later ones are recent.
+        limit: recent requests at most.
         zone: whose days are meant; None = the machine's.
 
     Raises:
@@ -57,7 +80,10 @@ def project_stats(
         project=project, client_session=client_session, since_ns=since_ns, until_ns=until_ns
     )
     with store.reading() as connection:
-        return _project(connection, scope, members, zone)
+        document = _project(connection, scope, members, zone)
+        if "recent" in members:
+            document["recent"] = _recent(connection, scope, after=recorded_after, limit=limit)
+        return document
 
 
 def machine_totals(
@@ -75,7 +101,10 @@ def machine_totals(
             {"project": project, "costUsd": _usd(sums.cost_nano), "requests": sums.requests}
             for project, sums in grouped(connection, scope, PROJECT)
         ]
-        return {"projects": projects, "totals": _project(connection, scope, members, zone)}
+        totals = _project(connection, scope, members, zone)
+        if "recent" in members:
+            totals["recent"] = _recent(connection, scope, after=0, limit=RECENT_ROWS)
+        return {"projects": projects, "totals": totals}
 
 
 def session_cost_nano(store: Store, client_session: str) -> int:
@@ -110,8 +139,6 @@ def _project(
     if "byDay" in members:
         days = _days(grouped(connection, scope, HOUR), zone)
         document["byDay"] = [{"day": day} | _group(days[day]) for day in sorted(days)]
-    if "recent" in members:
-        document["recent"] = _recent(connection, scope)
     return {member: value for member, value in document.items() if member in members}
 
 
@@ -124,40 +151,22 @@ def _days(hours: Iterable[tuple[int, Sums]], zone: tzinfo | None) -> Mapping[str
     return days
 
 
-def _recent(connection: sqlite3.Connection, scope: Scope) -> list[Json]:
+def _recent(connection: sqlite3.Connection, scope: Scope, *, after: int, limit: int) -> list[Json]:
     condition, values = scope.where()
     rows = connection.execute(
-        "SELECT started_ns, agent, model, status, cache, input_tokens, output_tokens,"
-        f" priced, cost_nano, latency_ms, ttft_ms FROM requests WHERE {condition}"
-        f" ORDER BY started_ns DESC, id DESC LIMIT {RECENT_ROWS}",
-        values,
+        f"SELECT id, started_ns, priced, cost_nano, partial, {', '.join(_SHOWN.values())}"
+        f" FROM requests WHERE id > ? AND {condition} ORDER BY started_ns DESC, id DESC LIMIT ?",
+        [after, *values, limit],
     )
     return [
         {
+            "id": row_id,
             "time": rfc3339(started_ns),
-            "agent": agent,
-            "model": model,
-            "status": status,
-            "cache": cache,
-            "inputTokens": input_tokens,
-            "outputTokens": output_tokens,
             "costUsd": _usd(cost_nano) if priced else None,  # unknown, which is not zero
-            "latencyMs": latency_ms,
-            "ttftMs": ttft_ms,
+            "partial": bool(partial),
+            **dict(zip(_SHOWN, shown, strict=True)),
         }
-        for (
-            started_ns,
-            agent,
-            model,
-            status,
-            cache,
-            input_tokens,
-            output_tokens,
-            priced,
-            cost_nano,
-            latency_ms,
-            ttft_ms,
-        ) in rows
+        for row_id, started_ns, priced, cost_nano, partial, *shown in rows
     ]
 
 

@@ -4,14 +4,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from cco import __version__
+from cco.api import given
+from cco.api.answers import tagged, wanted_members
 from cco.api.mounts import MountReport
 from cco.api.services import Services
 from cco.gateway.breaker import State
 from cco.gateway.circuits import NO_CREDENTIAL
+from cco.ledger.reports import rfc3339
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -20,8 +23,13 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/health")
     def health() -> ResponseReturnValue:
+        given.only_parameters("fields")
         told = describe(services)
-        return jsonify(told), 200 if told["status"] == "ok" else 503
+        wanted = wanted_members(told)
+        answer = tagged({name: value for name, value in told.items() if name in wanted})
+        if told["status"] != "ok" and answer.status_code != 304:
+            answer.status_code = 503
+        return answer
 
     return routes
 
@@ -39,6 +47,7 @@ def describe(services: Services) -> dict[str, Any]:
         "status": "ok" if is_ok else "degraded",
         "version": __version__,
         "uptimeSeconds": round(services.uptime_s(), 3),
+        "startedAt": rfc3339(services.started_ns),
         "vfs": {
             "mounted": is_mounted,
             "path": report.path if report else services.mount_path,

@@ -9,9 +9,10 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from cco.api import given
+from cco.api.answers import tagged
 from cco.api.services import Services
 from cco.errors import RequestError, StoreError
-from cco.ledger import reports
+from cco.ledger import lately, reports
 from cco.orchestration.sessions import Session
 
 
@@ -37,8 +38,15 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("")
     def listing() -> ResponseReturnValue:
         live = services.sessions.live()
-        costs = _costs(services, live)
-        return jsonify({"sessions": [describe(one, cost=costs.get(one.id)) for one in live]})
+        costs, running = _recorded(services, live)
+        return tagged(
+            {
+                "sessions": [
+                    describe(one, cost=costs.get(one.id), running=running.get(one.id))
+                    for one in live
+                ]
+            }
+        )
 
     @routes.delete("/<session_id>")
     def end(session_id: str) -> ResponseReturnValue:
@@ -56,19 +64,27 @@ def _is_http(url: str) -> bool:
         return False
 
 
-def _costs(services: Services, live: Sequence[Session]) -> Mapping[str, float]:
+def _recorded(
+    services: Services, live: Sequence[Session]
+) -> tuple[Mapping[str, float], Mapping[str, list[str]]]:
+    """Return what the ledger knows of sessions: their cost, their running agents."""
+    ids = [session.id for session in live]
     try:
-        return reports.launch_costs(services.store, [session.id for session in live])
+        return (
+            reports.launch_costs(services.store, ids),
+            lately.running_agents(services.store, ids),
+        )
     except StoreError:  # whoever asks wants to know the sessions all the same
-        return {}
+        return {}, {}
 
 
-def describe(session: Session, *, cost: float | None) -> dict[str, Any]:
+def describe(session: Session, *, cost: float | None, running: list[str] | None) -> dict[str, Any]:
     """Return a session as the API shows it.
 
     Args:
         session: which.
         cost: of its requests, in USD; None where the ledger cannot tell.
+        running: names of its subagents that run; None likewise.
     """
     row = session.row
     return {
@@ -79,4 +95,5 @@ def describe(session: Session, *, cost: float | None) -> dict[str, Any]:
         "upstream": row.upstream or None,
         "startedAt": reports.rfc3339(row.created_ns),
         "costUsd": cost,
+        "runningAgents": running,
     }

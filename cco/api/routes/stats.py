@@ -22,6 +22,9 @@ MACHINE_MEMBERS = (
     *("sessions", "planLimits", "projects", "totals"),
 )
 
+MAX_RECENT = 1000
+MAX_ID = 2**63 - 1
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_NS = (2**63 - 1) // HOUR_NS * HOUR_NS
 """The last whole hour that the ledger can count to."""
@@ -34,7 +37,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/project/stats")
     def project() -> ResponseReturnValue:
-        given.only_parameters("project", "since", "until", "fields")
+        given.only_parameters("project", "since", "until", "fields", "after", "limit")
         wanted = request.args.get("project")
         if wanted is None and (session := given.session(services)):
             wanted = session.row.project
@@ -45,6 +48,8 @@ def blueprint(services: Services) -> Blueprint:
                 since_ns=_moment("since"),
                 until_ns=_moment("until"),
                 members=wanted_members(reports.MEMBERS),
+                recorded_after=given.whole_parameter("after", 0, low=0, high=MAX_ID),
+                limit=given.whole_parameter("limit", reports.RECENT_ROWS, low=1, high=MAX_RECENT),
             )
         )
 

@@ -273,18 +273,43 @@ def test_recent_row_has_the_pinned_members(store: Store) -> None:
 
     assert reports.project_stats(store)["recent"] == [
         {
+            "id": 1,
+            "requestId": "r",
             "time": "2026-11-01T00:00:01.234Z",
+            "session": "",
+            "launch": "",
+            "project": "",
             "agent": "Go Specialist",
             "model": "claude-opus-4-8",
+            "upstream": "",
             "status": 200,
+            "error": "",
+            "partial": False,
             "cache": "miss",
             "inputTokens": 3,
             "outputTokens": 4,
+            "cacheReadTokens": 5,
+            "cacheWriteTokens": 0,
             "costUsd": 0.0001175,
             "latencyMs": 20.5,
             "ttftMs": 1.5,
         }
     ]
+
+
+def test_recent_may_be_only_what_was_recorded_later(store: Store) -> None:
+    # The second began before the first, and was recorded later.
+    for row_id, began in ((1, 50), (2, 10), (3, 20)):
+        record(store, [RequestRow(request_id=f"r{row_id}", started_ns=began)])
+
+    def ids(after: int, *, limit: int = 9) -> list[int]:
+        told = reports.project_stats(store, members={"recent"}, recorded_after=after, limit=limit)
+        return [row["id"] for row in told["recent"]]
+
+    assert ids(0) == [1, 3, 2]
+    assert ids(1) == [3, 2]
+    assert ids(3) == []
+    assert ids(0, limit=2) == [1, 3]
 
 
 def test_unpriced_request_costs_null_not_zero(store: Store) -> None:

@@ -8,10 +8,20 @@ import pytest
 
 from cco import __version__
 from cco.api.routes.health import are_out
-from tests.unit.api.house import House, open_house
+from tests.unit.api.house import House, error_of, open_house
 
 MEMBERS = [
-    *("status", "version", "uptimeSeconds", "vfs", "ledger", "upstreams", "http", "warnings"),
+    *(
+        "status",
+        "version",
+        "uptimeSeconds",
+        "startedAt",
+        "vfs",
+        "ledger",
+        "upstreams",
+        "http",
+        "warnings",
+    ),
 ]
 
 
@@ -85,3 +95,19 @@ def test_what_a_user_should_mend_is_a_warning(tmp_path: Path, monkeypatch: Any) 
 )
 def test_all_upstreams_out_is_ill(states: list[str], out: bool) -> None:
     assert are_out([{"name": "x", "state": state} for state in states]) is out
+
+
+def test_chosen_members_that_are_the_same_cost_nothing(house: House) -> None:
+    lines = house.mount()
+    target = "/health?fields=status,startedAt,upstreams"
+    first = house.ask("GET", target)
+    again = house.ask("GET", target, headers={"If-None-Match": first.headers["ETag"]})
+    lines.close()
+
+    assert list(first.get_json()) == ["status", "startedAt", "upstreams"]
+    assert (again.status_code, again.data) == (304, b"")
+    assert error_of(house.ask("GET", "/health?fields=x")) == (400, "unknown-field")
+
+
+def test_what_cannot_serve_says_so_whatever_was_asked_for(house: House) -> None:
+    assert house.ask("GET", "/health?fields=version").status_code == 503

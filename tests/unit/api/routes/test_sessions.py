@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cco.ledger.rows import RequestRow
+from tests.mounting import wait_until
 from tests.unit.api.house import PID, House, error_of
 
 GOOD = {"pid": PID, "cwd": "/p/sub", "project": "/p"}
@@ -95,3 +97,22 @@ def test_nonsense_is_refused_by_name(
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
 def test_body_that_is_no_object_is_refused(body: bytes, shared_house: House) -> None:
     assert shared_house.ask("POST", "/api/sessions", data=body).status_code == 400
+
+
+def test_session_tells_which_agents_run_in_it(house: House) -> None:
+    made, _ = house.register()
+    row = RequestRow(request_id="r", started_ns=1, session_id=made, client_session="c")
+    house.services.store.record(row).result(30)
+    house.services.hooks.handle(
+        "SubagentStart", {"session_id": "c", "agent_id": "a", "agent_type": "cco:chief-architect"}
+    )
+
+    def told() -> Any:
+        (session,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
+        return session["runningAgents"]
+
+    wait_until(lambda: told() == ["Chief Architect"], "the hook is in the ledger")
+    house.services.hooks.handle(
+        "SubagentStop", {"session_id": "c", "agent_id": "a", "agent_type": "cco:chief-architect"}
+    )
+    wait_until(lambda: told() == [], "its end too")

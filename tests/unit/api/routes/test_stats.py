@@ -114,3 +114,20 @@ def test_members_are_chosen_and_nothing_new_costs_nothing(filled: House) -> None
         same = filled.ask("GET", path, headers={"If-None-Match": answer.headers["ETag"]})
         assert (same.status_code, same.data) == (304, b"")
         assert error_of(filled.ask("GET", f"{path},nonsense")) == (400, "unknown-field")
+
+
+def test_recent_requests_may_be_only_the_later_ones_or_a_few(filled: House) -> None:
+    def ids(query: str) -> list[int]:
+        told = filled.ask("GET", f"/api/project/stats?fields=recent&project={query}").get_json()
+        return [row["id"] for row in told["recent"]]
+
+    assert sorted(ids("")) == [1, 2, 3, 4, 5, 6]
+    assert sorted(ids("&after=4")) == [5, 6]
+    assert ids("&after=6") == []
+    assert len(ids("&limit=1")) == 1
+
+
+@pytest.mark.parametrize("query", ["after=-1", "after=x", "limit=0", "limit=1001", "limit=1.5"])
+def test_bound_that_is_no_number_in_its_range_is_refused(shared_house: House, query: str) -> None:
+    answer = shared_house.ask("GET", f"/api/project/stats?{query}")
+    assert error_of(answer) == (400, "bad-parameter")
