@@ -23,6 +23,7 @@ from cco.api.routes import (
     metrics,
     mount,
     openapi,
+    route,
     sessions,
     stats,
 )
@@ -66,7 +67,8 @@ def create_app(services: Services) -> Flask:
             has_origin="Origin" in headers,
         )
 
+    teams = (agents, route, invoke)
     reports = (stats, activity, limits, cache, metrics, openapi)
-    for module in (health, sessions, agents, mount, hooks, invoke, *reports, gateway):
+    for module in (health, sessions, mount, hooks, *teams, *reports, gateway):
         app.register_blueprint(module.blueprint(services))
     return app

@@ -35,6 +35,8 @@ from cco.ledger.store import Store
 from cco.orchestration.attribution import AgentRuns
 from cco.orchestration.hooks import Hooks
 from cco.orchestration.invoke import Invoker
+from cco.orchestration.load import Load
+from cco.orchestration.router import Router
 from cco.orchestration.sessions import Sessions
 from cco.paths import Paths
 from cco.sealing.custody import protect_process
@@ -78,6 +80,7 @@ class Services:
     prices: Prices
     gateway: Gateway
     invoker: Invoker
+    router: Router
 
     def __init__(
         self, environ: Mapping[str, str], *, paths: Paths, http_url: str | None, uid: int
@@ -112,7 +115,10 @@ class Services:
         )
         self.budgets = Budgets(self.store, now=datetime.now)
         self.sessions = Sessions(self.store, now_ns=time.time_ns)
-        self.runs = AgentRuns(self.store, now_ns=time.time_ns, name_of=self.agent_name)
+        self.load = Load(time.time_ns)
+        self.runs = AgentRuns(
+            self.store, now_ns=time.time_ns, name_of=self.agent_name, load=self.load
+        )
         self.hooks = Hooks(self.runs)
         try:
             self._apply(settings)
@@ -250,8 +256,9 @@ class Services:
         prices = Prices.load(override)
         keys = credentials.load(settings.upstream, environ=self.environ, uid=self.uid)
         # Before anything is replaced: of a reload that fails nothing may remain.
+        team = catalog.in_groups(settings.agents.groups)
         published = publish(
-            catalog.in_groups(settings.agents.groups),
+            team,
             self.vault,
             version=__version__,
             build=self.build,
@@ -279,7 +286,8 @@ class Services:
         if before is not None:
             before.close()
             self._retired = [one for one in (*self._retired, before) if one.running]
-        self.invoker = Invoker(settings, gateway, prices, now_ns=time.time_ns)
+        self.invoker = Invoker(settings, gateway, prices, now_ns=time.time_ns, load=self.load)
+        self.router = Router(team, self.load.of)
         self.published = published
         self.mounts.show(
             generation=self.published.generation,

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which agents a kind of task goes to, and how they work together; pure.
+r"""Which agents a kind of task goes to, and how they work together; pure.
 
 A rules file is TOML::
 
     [taskRouting]                   kind of task -> agents or groups, the first choice first
     architecture = "Chief Architect"
     implementation = ["TDD Coding Agent", "Language Specialists"]
+
+    [taskPatterns]                  kind of task, group or agent -> regular expressions
+    architecture = ['\barchitecture of\b']
 
     [coordination]
     parallelExecution = true
@@ -15,10 +18,12 @@ A rules file is TOML::
     [groups]                        group -> agents
     "Language Specialists" = ["Python Specialist", "Go Specialist"]
 
-Agents go by name or slug; a group wins over an agent of the same name. A file read after another
+Agents go by name or slug; a group wins over an agent of the same name. A pattern is looked for
+anywhere in a task, in either case; `[]` takes the patterns of a key away. A file read after another
 overrides it key by key; a key with a problem is refused and leaves what was there.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -28,9 +33,11 @@ from cco.catalog.problem import Findings, nearest
 from cco.catalog.tables import Tables
 
 Names = Mapping[str, tuple[str, ...]]
+Patterns = Mapping[str, tuple[re.Pattern[str], ...]]
 
 MAX_KEY: Final = 64
-_SECTIONS: Final = ("taskRouting", "coordination", "groups")
+MAX_PATTERN: Final = 500
+_SECTIONS: Final = ("taskRouting", "taskPatterns", "coordination", "groups")
 _COORDINATION: Final[Mapping[str, tuple[str, type]]] = MappingProxyType(
     {
         "parallelExecution": ("parallel_execution", bool),
@@ -40,7 +47,7 @@ _COORDINATION: Final[Mapping[str, tuple[str, type]]] = MappingProxyType(
 )
 
 
-def _nothing() -> Names:
+def _nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
@@ -52,6 +59,8 @@ class Rules:
     """Kind of task to names of agents or groups."""
     groups: Names = field(default_factory=_nothing)
     """Group to names of agents."""
+    task_patterns: Patterns = field(default_factory=_nothing)
+    """Kind of task, group or agent to what tells that a task is for it."""
     parallel_execution: bool = True
     max_concurrent_agents: int = 10
     knowledge_sharing: bool = True
@@ -66,7 +75,14 @@ class Rules:
             return change(name)
 
         routing = _changed(self.task_routing, change_any)
-        return replace(self, task_routing=routing, groups=groups)
+        patterns: dict[str, tuple[re.Pattern[str], ...]] = {}
+        for key, told in self.task_patterns.items():
+            new = change_any(key) if key not in self.task_routing else key
+            if new is not None and (key not in self.task_routing or key in routing):
+                patterns[new] = told
+        return replace(
+            self, task_routing=routing, groups=groups, task_patterns=MappingProxyType(patterns)
+        )
 
 
 def parse(text: str, findings: Findings, *, base: Rules, agents: Mapping[str, str]) -> Rules:
@@ -85,10 +101,15 @@ def parse(text: str, findings: Findings, *, base: Rules, agents: Mapping[str, st
     groups = {**base.groups, **_names(tables, "groups", agents)}
     known = {**agents, **{name.casefold(): name for name in groups}}
     routing = {**base.task_routing, **_names(tables, "taskRouting", known)}
+    patterns = {
+        **base.task_patterns,
+        **_patterns(tables, {**known, **{key: key for key in routing}}),
+    }
     return replace(
         base,
         groups=MappingProxyType(groups),
         task_routing=MappingProxyType(routing),
+        task_patterns=MappingProxyType(patterns),
         **_coordination(tables),
     )
 
@@ -113,6 +134,42 @@ def _names(tables: Tables, section: str, known: Mapping[str, str]) -> dict[str, 
         if not unknown:
             good[key] = tuple(dict.fromkeys(known[name.casefold()] for name in given))
     return good
+
+
+def _patterns(tables: Tables, known: Mapping[str, str]) -> dict[str, tuple[re.Pattern[str], ...]]:
+    """Return the keys of ``[taskPatterns]`` that are known and whose patterns all can be used."""
+    good: dict[str, tuple[re.Pattern[str], ...]] = {}
+    for key, value in _section(tables, "taskPatterns").items():
+        name = known.get(key) or known.get(key.casefold())
+        if name is None:
+            message = f"{key[:MAX_KEY]!r} is no kind of task, group or agent"
+            tables.complain(message + nearest(key, known.values()), "taskPatterns", key)
+            continue
+        given = [value] if isinstance(value, str) else value
+        if given != [] and not _is_texts(given):
+            message = f"{key[:MAX_KEY]!r} must be a pattern or a list of patterns"
+            tables.complain(message, "taskPatterns", key)
+            continue
+        read = [_pattern(tables, key, text) for text in given]
+        usable = tuple(pattern for pattern in read if pattern is not None)
+        if len(usable) == len(read):
+            good[name] = usable
+    return good
+
+
+def _pattern(tables: Tables, key: str, text: str) -> re.Pattern[str] | None:
+    """Return a pattern compiled; None, and a problem noted, if it cannot be."""
+    try:
+        if len(text) > MAX_PATTERN:
+            raise ValueError(f"is longer than {MAX_PATTERN} characters")
+        pattern = re.compile(text, re.IGNORECASE)
+        if pattern.search(""):
+            raise ValueError("fits any task")
+    except (re.error, ValueError, OverflowError, RecursionError) as exc:
+        message = f"{key!r} has the pattern {text[:MAX_KEY]!r}, which cannot be used: {exc}"
+        tables.complain(message, "taskPatterns", key, text)
+        return None
+    return pattern
 
 
 def _coordination(tables: Tables) -> dict[str, Any]:

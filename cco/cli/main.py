@@ -125,6 +125,10 @@ def _own(argv: list[str], environ: Mapping[str, str]) -> int:
         from cco.cli import stats
 
         return stats.run(arguments, environ)
+    if arguments.command == "route":
+        from cco.cli import route
+
+        return route.run(arguments, environ)
     from cco.cli import commands
 
     return commands.run(arguments, environ)

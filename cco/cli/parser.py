@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_daemon(commands)
     _add_agents(commands)
+    _add_route(commands)
     _add_invoke(commands)
     _add_reports(commands)
     unseal = _add(
@@ -161,6 +162,17 @@ def _add_agents(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     check = _add(verbs, "check", "validate definitions; names file and line of what is wrong")
     check.add_argument("path", nargs="?", metavar="PATH", help="a file or directory")
     _add_json(check)
+
+
+def _add_route(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    route = _add(
+        commands,
+        "route",
+        "say which agents a task is for, and why",
+        'cco route "our PostgreSQL gets slow at noon"',
+    )
+    route.add_argument("task", metavar="TASK", help="what is to be done")
+    _add_json(route)
 
 
 def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -18,6 +18,7 @@ from typing import Final
 from cco.errors import StoreError
 from cco.ledger.rows import AgentRun
 from cco.ledger.store import Store
+from cco.orchestration.load import Load
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +36,21 @@ class AgentRuns:
         store: keeps the runs, so that a restart of the daemon loses none.
         now_ns: the clock, Unix time in nanoseconds.
         name_of: turns a plugin agent's type (``cco:chief-architect``) into its catalogue name.
+        load: told of the runs under way.
     """
 
     def __init__(
-        self, store: Store, *, now_ns: Callable[[], int], name_of: Callable[[str], str]
+        self,
+        store: Store,
+        *,
+        now_ns: Callable[[], int],
+        name_of: Callable[[str], str],
+        load: Load,
     ) -> None:
         self._store = store
         self._now_ns = now_ns
         self._name_of = name_of
+        self._load = load
         self._lock = threading.Lock()
         self._names: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -50,10 +58,12 @@ class AgentRuns:
         """Note that a subagent begins; its requests follow."""
         run = self._run(client_session, agent_id, agent_type)
         self._remember((client_session, agent_id), run.agent)
+        self._load.begin((client_session, agent_id), run.agent)
         self._store.save_agent_run(run)
 
     def ended(self, client_session: str, agent_id: str, agent_type: str) -> None:
         """Note that a subagent has ended."""
+        self._load.end((client_session, agent_id))
         run = self._run(client_session, agent_id, agent_type)
         self._store.save_agent_run(replace(run, ended_ns=run.started_ns))
 

@@ -28,6 +28,7 @@ from cco.gateway.proxy import Gateway
 from cco.gateway.reuse import State
 from cco.ledger.prices import Prices
 from cco.ledger.usage import Usage
+from cco.orchestration.load import Load
 from cco.orchestration.slots import Slots
 
 API_VERSION: Final = "2023-06-01"
@@ -58,6 +59,7 @@ class Invoker:
         gateway: requests go through it.
         prices: for the money in the answer; the same as the ledger's.
         now_ns: the clock, Unix time in nanoseconds.
+        load: told of the invocations under way.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Invoker:
         prices: Prices,
         *,
         now_ns: Callable[[], int],
+        load: Load,
     ) -> None:
         self._settings = settings
         self._gateway = gateway
         self._prices = prices
         self._now_ns = now_ns
+        self._load = load
         limits = settings.agents
         self._slots = Slots(limits.max_concurrent, timeout_s=limits.queue_timeout_s)
 
@@ -113,7 +117,7 @@ class Invoker:
             headers.append(("x-api-key", api_key))
         if is_fresh:
             headers.append(("cache-control", "no-cache"))
-        with self._slots.turn():
+        with self._slots.turn(), self._load.running(asked.agent.name):
             return self._ask(asked, headers=headers, request_id=request_id, session=session)
 
     def _ask(

@@ -90,6 +90,7 @@ HOSTS: Final = {
 
 OF_NO_MODULE: Final = {
     "tests/unit/catalog/test_quality.py": "judges the shipped agents, which are data",
+    "tests/unit/orchestration/test_routing_quality.py": "judges the shipped rules, which are data",
 }
 """Unit tests that belong to no module, and why."""
 

@@ -16,7 +16,6 @@ from cco.catalog.catalog import PREFIX, Catalog
 from cco.catalog.definition import MAX_DESCRIPTION
 from cco.catalog.loader import BUILTIN, check, load
 from tests.unit.catalog import likeness
-from tests.unit.catalog.conftest import FIGURE
 
 TIERS: Final = {"opus": 1, "sonnet": 37, "haiku": 81}
 BODY_LINES: Final = (40, 120)
@@ -45,12 +44,6 @@ were run and what remains open.
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
     return load(BUILTIN, user=None)
-
-
-@pytest.fixture
-def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Return a function that keeps a figure for the end of the run."""
-    return lambda figure: record_property(FIGURE, figure)
 
 
 @cache

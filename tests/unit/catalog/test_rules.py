@@ -116,3 +116,71 @@ def test_renaming_follows_groups_and_drops_what_is_left_empty() -> None:
     assert kept.task_routing == {"a": ("Gopher",), "b": ("Gophers",)}
     assert kept.groups == {"Gophers": ("Gopher",)}
     assert (emptied.task_routing, emptied.groups) == ({}, {})
+
+
+# What tells a task.
+
+
+def test_patterns_are_read_for_kinds_groups_and_agents() -> None:
+    text = """\
+[taskRouting]
+review = "Chief Architect"
+[taskPatterns]
+review = 'my diff'
+gophers = ['goroutine', 'chan(nel)?']
+"go-specialist" = '\\bgo\\b'
+"""
+    rules, problems = parse_rules(text)
+
+    assert problems == []
+    assert {key: [one.pattern for one in told] for key, told in rules.task_patterns.items()} == {
+        "review": ["my diff"],
+        "Gophers": ["goroutine", "chan(nel)?"],
+        "Go Specialist": [r"\bgo\b"],
+    }
+    assert rules.task_patterns["review"][0].search("Look at MY DIFF")
+
+
+def test_later_file_overrides_patterns_by_key_and_takes_them_away() -> None:
+    base, _ = parse_rules("[taskPatterns]\na = 'one'\nb = 'two'\n")
+    rules, problems = parse_rules("[taskPatterns]\na = []\nGophers = 'three'\n", base)
+
+    assert problems == []
+    assert {key: len(told) for key, told in rules.task_patterns.items()} == {
+        "a": 0,
+        "b": 1,
+        "Gophers": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a = '('", "'a' has the pattern '(', which cannot be used: missing ), unterminated"),
+        ("a = 'x*'", "'a' has the pattern 'x*', which cannot be used: fits any task"),
+        ("a = ''", "'a' has the pattern '', which cannot be used: fits any task"),
+        (
+            f"a = '{'x' * 501}'",
+            f"'a' has the pattern '{'x' * 64}', which cannot be used: is longer",
+        ),
+        ("a = 1", "'a' must be a pattern or a list of patterns"),
+        ("a = [1]", "'a' must be a pattern or a list of patterns"),
+        ("Gofers = 'x'", "'Gofers' is no kind of task, group or agent, did you mean 'Gophers'?"),
+    ],
+)
+def test_pattern_that_cannot_be_used_is_refused_and_the_rest_serves(line: str, reason: str) -> None:
+    rules, problems = parse_rules(f"[taskPatterns]\n{line}\nb = 'good'\n")
+
+    assert [number for number, _ in problems] == [2]
+    assert problems[0][1].startswith(reason)
+    assert list(rules.task_patterns) == ["b"]
+
+
+def test_patterns_go_with_what_they_name() -> None:
+    text = "[taskPatterns]\na = 'x'\nb = 'y'\nGophers = 'z'\n'Chief Architect' = 'w'\n"
+    rules, _ = parse_rules(text)
+    without = rules.renamed(lambda name: None if name == "Go Specialist" else name)
+    other = rules.renamed(lambda name: "Lead" if name == "Chief Architect" else name)
+
+    assert list(without.task_patterns) == ["Chief Architect"]
+    assert set(other.task_patterns) == {"a", "b", "Gophers", "Lead"}

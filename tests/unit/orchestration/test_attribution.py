@@ -10,6 +10,7 @@ import pytest
 from cco.ledger.store import Store
 from cco.orchestration import attribution
 from cco.orchestration.attribution import MAIN, UNATTRIBUTED, AgentRuns
+from cco.orchestration.load import Load
 from tests.mounting import wait_until
 
 NAMES = {"cco:chief-architect": "Chief Architect", "cco:test-engineer": "Test Engineer"}
@@ -24,7 +25,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def runs_of(store: Store) -> AgentRuns:
     clock = itertools.count(START_NS)
-    return AgentRuns(store, now_ns=lambda: next(clock), name_of=lambda kind: NAMES.get(kind, kind))
+    return AgentRuns(
+        store,
+        now_ns=lambda: next(clock),
+        name_of=lambda kind: NAMES.get(kind, kind),
+        load=Load(lambda: START_NS),
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from cco.ledger.store import Store
 from cco.orchestration.attribution import UNATTRIBUTED, AgentRuns
 from cco.orchestration.hooks import Hooks
+from cco.orchestration.load import Load
 from tests.mounting import wait_until
 
 GOOD = {"session_id": "s", "agent_id": "a", "agent_type": "cco:chief-architect"}
@@ -25,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def runs(store: Store) -> AgentRuns:
     clock = itertools.count(1)
-    return AgentRuns(store, now_ns=lambda: next(clock), name_of=str)
+    return AgentRuns(store, now_ns=lambda: next(clock), name_of=str, load=Load(lambda: 0))
 
 
 def test_subagent_is_known_from_its_start_to_its_end(runs: AgentRuns, store: Store) -> None:

@@ -32,6 +32,7 @@ from cco.orchestration.invoke import (
     Invocation,
     Invoker,
 )
+from cco.orchestration.load import Load
 from tests.forwarding import Forwarding, forwarding
 from tests.mounting import wait_until
 from tests.rawserver import Script, always, reply, serving
@@ -70,7 +71,13 @@ class Scene:
     def __init__(self, behind: Forwarding, settings: Settings) -> None:
         self.behind = behind
         clock = itertools.count(1_790_000_000_000_000_000, 2_500_000)
-        self.invoker = Invoker(settings, behind.gateway, Prices.load(), now_ns=lambda: next(clock))
+        self.invoker = Invoker(
+            settings,
+            behind.gateway,
+            Prices.load(),
+            now_ns=lambda: next(clock),
+            load=Load(lambda: 0),
+        )
         self._numbers = itertools.count(1)
 
     def ask(

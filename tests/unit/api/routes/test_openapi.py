@@ -17,6 +17,7 @@ from cco.gateway.circuits import NO_CREDENTIAL
 from cco.gateway.reuse import State as CacheState
 from cco.ledger.reports import MEMBERS
 from cco.orchestration.invoke import DEFAULT_MAX_TOKENS, MAX_TASK_CHARS
+from cco.orchestration.router import MAX_TASK
 from tests.unit.api.house import House
 
 METHODS = {"get", "head", "post", "put", "patch", "delete", "options"}
@@ -144,6 +145,8 @@ def test_closed_sets_are_those_of_the_code(house: House) -> None:
     told = house.ask("GET", "/api/cache/stats").get_json()
     assert list(SCHEMAS["CacheStats"]["properties"]) == list(told)
     assert parameter("/api/cache/stats", "fields")["schema"]["items"]["enum"] == list(told)
+    route = DOCUMENT["paths"]["/api/route"]["post"]["requestBody"]["content"]["application/json"]
+    assert route["schema"]["properties"]["task"]["maxLength"] == MAX_TASK
     task = SCHEMAS["Invocation"]["properties"]
     assert task["task"]["maxLength"] == MAX_TASK_CHARS
     assert task["maxTokens"]["default"] == DEFAULT_MAX_TOKENS

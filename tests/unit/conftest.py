@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows the figures of the catalogue after the tests; a test gives one as a property."""
+"""Shows the figures of the catalogue and the router after the tests."""
 
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 
 FIGURE: Final = "figure of the catalogue"
+
+
+@pytest.fixture
+def show(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Return a function that keeps a figure for the end of the run."""
+    return lambda figure: record_property(FIGURE, figure)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
