@@ -16,6 +16,7 @@ import pytest
 import zstandard
 
 from cco.gateway.errors import AnswerCut
+from tests import generated
 from tests.forwarding import (
     ANSWER,
     ANSWER_COST_NANO,
@@ -50,41 +51,8 @@ def awkward_bodies() -> Iterator[bytes]:
     yield b'{"model":"m","big":"' + b"0123456789abcdef" * (5 * 65536) + b'"}'  # 5 MB
 
 
-def generated_bodies(count: int) -> Iterator[bytes]:
-    """JSON written in many ways, some of it damaged."""
-    chance = random.Random(42)
-
-    def value(depth: int) -> object:
-        kind = chance.randrange(7 if depth < 4 else 5)
-        if kind == 0:
-            return chance.choice([True, False, None])
-        if kind == 1:
-            return chance.uniform(-1e9, 1e9)
-        if kind == 2:
-            return chance.randrange(-(10**25), 10**25)
-        if kind <= 4:
-            return "".join(
-                chr(chance.choice([34, 92, 10, 65, 233, 8364, 127880])) for _ in range(9)
-            )
-        if kind == 5:
-            return [value(depth + 1) for _ in range(chance.randrange(5))]
-        return {str(value(9)): value(depth + 1) for _ in range(chance.randrange(5))}
-
-    for _ in range(count):
-        text = json.dumps(
-            {"model": "m", "messages": value(0), "stream": chance.choice([True, False])},
-            ensure_ascii=chance.choice([True, False]),
-            indent=chance.choice([None, None, 1, "\t"]),
-            separators=chance.choice([None, (",", ":"), (" , ", " : ")]),
-        )
-        data = bytearray(text.encode())
-        if chance.random() < 0.2:
-            data[chance.randrange(len(data))] = chance.randrange(256)
-        yield bytes(data)
-
-
 def test_bodies_reach_the_upstream_as_they_are(tmp_path: Path) -> None:
-    bodies = [*awkward_bodies(), *generated_bodies(300)]
+    bodies = [*awkward_bodies(), *generated.bodies(300, seed=42)]
     with forwarding(always(reply(body=ANSWER)), tmp_path) as through:
         for body in bodies:
             through.get(make_call(body=body))
@@ -96,19 +64,7 @@ def test_bodies_reach_the_upstream_as_they_are(tmp_path: Path) -> None:
 
 def test_headers_cross_with_their_number_and_order(tmp_path: Path) -> None:
     chance = random.Random(1)
-    names = ["anthropic-beta", "Anthropic-Version", "X-Stainless-Lang", "x-claude-code-agent-id"]
-    names += ["X-New", "user-agent", "Accept-Encoding", "cookie", "te-st", "x-ccox"]
-
-    def fields() -> list[tuple[str, str]]:
-        return [
-            (
-                chance.choice(names),
-                chance.choice(["", "a", "b, c", "x" * 3000, "caf\xe9", '"q;=,"']),
-            )
-            for _ in range(chance.randrange(1, 30))
-        ]
-
-    sent, answered = [fields() for _ in range(60)], [fields() for _ in range(60)]
+    sent, answered = ([generated.fields(chance) for _ in range(60)] for _ in range(2))
     answers = iter(answered)
 
     def script(_: Received, sock: socket.socket) -> None:

@@ -5,15 +5,17 @@ import contextlib
 import hashlib
 import http.client
 import json
+import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
 import pytest
 
+from tests import generated
 from tests.daemon import KEY, Daemon, Stream, asking, call, exchange, gated
 from tests.mounting import DEADLINE_S, wait_until
 from tests.rawserver import RawServer, Received, Script, always, chunk, reply, serving
@@ -27,6 +29,11 @@ BODIES: Final = {
     "white space": b' \r\n\t{ "a" :\n[ 1 , 2 ] }\n\n',
     "five megabytes": b'{"big":"' + b"0123456789abcdef" * (5 * 65536) + b'"}',
 }
+
+OF_A_CONNECTION: Final = frozenset(
+    {"connection", "content-length", "x-cco-cache", "x-cco-request-id", "x-cco-upstream"}
+)
+"""Header fields of an answer that are not the upstream's."""
 
 STATUSES: Final = (200, 201, 400, 401, 402, 403, 404, 413, 418, 429, 500, 503, 529)
 
@@ -108,6 +115,44 @@ def test_header_lines_go_upstream_with_number_order_and_value(served: Daemon) ->
     assert [pair for pair in got if pair in wanted] == wanted
     assert {name for name, _ in got} - {name for name, _ in wanted} <= {"host", "connection"}
     assert request.values("host") == [server.url.removeprefix("http://")]
+
+
+def test_a_thousand_requests_of_chance_and_their_answers_cross_to_the_byte(served: Daemon) -> None:
+    """The upstream sends back what it gets; the client has one connection."""
+    chance = random.Random(7)
+    sent = [(body, generated.fields(chance)) for body in generated.bodies(1000, seed=7)]
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=DEADLINE_S)
+    with upstream(served, echo) as (server, prefix), contextlib.closing(connection):
+        for body, fields in sent:
+            connection.putrequest("POST", f"{prefix}/v1/messages", skip_accept_encoding=True)
+            for name, value in fields:
+                connection.putheader(name, value.encode("latin-1"))
+            is_chunked = chance.random() < 0.5
+            framing = ("Transfer-Encoding", "chunked"), ("Content-Length", str(len(body)))
+            connection.putheader(*framing[0 if is_chunked else 1])
+            connection.endheaders(body, encode_chunked=is_chunked)
+            answer = connection.getresponse()
+            assert sha256(answer.read()) == sha256(body)
+            request = server.received.pop()
+            assert sha256(request.body) == sha256(body)
+            assert lowered(request.fields[1:-1]) == lowered(fields)  # Host and length are ours
+            ours = {*OF_A_CONNECTION, *(set() if request.values("date") else {"date"})}
+            told = lowered(answer.getheaders())
+            assert [field for field in told if field[0] not in ours] == lowered(fields)
+        assert (server.received, server.opened) == ([], 1)
+
+
+def echo(received: Received, sock: socket.socket) -> None:
+    fields = [f"{name}: {value}" for name, value in received.fields[1:-1]]
+    sock.sendall(reply("200 OK", *fields, body=received.body))
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def lowered(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, value in fields]
 
 
 def test_a_client_that_waits_for_leave_to_send_gets_it(served: Daemon) -> None:
