@@ -11,11 +11,12 @@ A day is a local day built from whole UTC hours: an hour belongs to the day in w
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, Final, TypeAlias
 
+from cco.ledger.rollups import HOURS_A_DAY
 from cco.ledger.store import Store
-from cco.ledger.sums import HOUR, HOUR_S, PROJECT, Scope, Sums, grouped, total
+from cco.ledger.sums import HOUR_S, PROJECT, Scope, Sums, by_span, days, grouped, total
 
 Json: TypeAlias = dict[str, Any]
 
@@ -137,18 +138,33 @@ def _project(
             groups = grouped(connection, scope, name)
             document[member] = [{name: key} | _group(sums) for key, sums in groups]
     if "byDay" in members:
-        days = _days(grouped(connection, scope, HOUR), zone)
-        document["byDay"] = [{"day": day} | _group(days[day]) for day in sorted(days)]
+        found = by_span(connection, scope, _midnights(days(connection), zone))
+        document["byDay"] = [{"day": f"{_day(hour, zone)}"} | _group(sums) for hour, sums in found]
     return {member: value for member, value in document.items() if member in members}
 
 
-def _days(hours: Iterable[tuple[int, Sums]], zone: tzinfo | None) -> Mapping[str, Sums]:
-    days: dict[str, Sums] = {}
-    for hour, sums in hours:
-        begins = datetime.fromtimestamp(hour * HOUR_S, UTC).astimezone(zone)
-        day = begins.date().isoformat()
-        days[day] = days[day].plus(sums) if day in days else sums
-    return days
+def _midnights(utc_days: Iterable[int], zone: tzinfo | None) -> list[int]:
+    """Return the hours in which the local days begin that UTC days have a part in."""
+    found: list[int] = []
+    for day in utc_days:
+        hour = day * HOURS_A_DAY
+        if found and hour < found[-1]:
+            hour = found[-1]
+        while hour < (day + 1) * HOURS_A_DAY:
+            today = _day(hour, zone)
+            tomorrow = max(_first_hour(today + timedelta(days=1), zone), hour + 1)
+            found += [_first_hour(today, zone), tomorrow]
+            hour = tomorrow
+    return sorted(set(found))
+
+
+def _day(hour: int, zone: tzinfo | None) -> date:
+    return datetime.fromtimestamp(hour * HOUR_S, UTC).astimezone(zone).date()
+
+
+def _first_hour(day: date, zone: tzinfo | None) -> int:
+    """Return the first hour that begins in a local day."""
+    return -(-int(datetime.combine(day, time.min, zone).timestamp()) // HOUR_S)
 
 
 def _recent(connection: sqlite3.Connection, scope: Scope, *, after: int, limit: int) -> list[Json]:

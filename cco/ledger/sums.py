@@ -15,8 +15,10 @@ To the hours and days come the requests that are not rolled up yet.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from operator import add
 from typing import Any, Final, NamedTuple
 
@@ -24,8 +26,8 @@ from cco.ledger.rollups import ALL, DIMENSIONS, FIGURES, HOUR_NS, HOURS_A_DAY
 
 HOUR_S: Final = HOUR_NS // 1_000_000_000
 
-HOUR: Final = "hour"
-"""For `grouped`: by the UTC hour that a request belongs to, in hours since the epoch."""
+HOUR_OF: Final = f"started_ns / {HOUR_NS}"
+"""The UTC hour that a request belongs to, in hours since the epoch."""
 
 PROJECT: Final = "project"
 
@@ -39,7 +41,11 @@ _NOT_ROLLED_UP: Final = "requests NOT INDEXED WHERE id > (SELECT id FROM rolled_
 
 _OF_REQUESTS: Final = ", ".join(f"coalesce(sum({source}), 0)" for source in FIGURES.values())
 _OF_ROLLUPS: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in FIGURES)
-_COLUMNS: Final = {**DIMENSIONS, HOUR: f"started_ns / {HOUR_NS}", PROJECT: "project"}
+_COLUMNS: Final = {**DIMENSIONS, PROJECT: "project"}
+_DAYS: Final = (
+    f"SELECT slot FROM rollups WHERE project = '{ALL}' AND dimension = 'total' AND period = 'day'"
+    f" UNION SELECT {HOUR_OF} / {HOURS_A_DAY} FROM {_NOT_ROLLED_UP} ORDER BY 1"
+)
 
 
 class Sums(NamedTuple):
@@ -81,7 +87,8 @@ class Scope:
         bounds: dict[str, str | int | None] = {
             "project = ?": self.project,
             "client_session = ?": self.client_session,
-            "session_id = ?": self.session,
+            # The index on it is partial, and SQLite must see that it may be used.
+            "session_id <> '' AND session_id = ?": self.session,
             "started_ns >= ?": self.since_ns,
             "started_ns < ?": self.until_ns,
         }
@@ -96,7 +103,7 @@ def total(connection: sqlite3.Connection, scope: Scope) -> Sums:
 
 
 def grouped(connection: sqlite3.Connection, scope: Scope, key: str) -> list[tuple[Any, Sums]]:
-    """Return sums by model, agent, session, project or `HOUR`, the dearest first."""
+    """Return sums by model, agent, session or project, the dearest first."""
     found: dict[Any, Sums] = {}
     for name, sums in _parts(connection, scope, key):
         found[name] = found[name].plus(sums) if name in found else sums
@@ -106,7 +113,34 @@ def grouped(connection: sqlite3.Connection, scope: Scope, key: str) -> list[tupl
     )
 
 
-def _parts(connection: sqlite3.Connection, scope: Scope, key: str) -> Iterator[tuple[Any, Sums]]:
+def days(connection: sqlite3.Connection) -> list[int]:
+    """Return the UTC days of which anything is known, in days since the epoch."""
+    return [day for (day,) in connection.execute(_DAYS)]
+
+
+def by_span(
+    connection: sqlite3.Connection, scope: Scope, borders: Sequence[int]
+) -> list[tuple[int, Sums]]:
+    """Return the sums between any two successive borders, by the first of them.
+
+    Args:
+        connection: of one snapshot.
+        scope: which requests are meant.
+        borders: in hours since the epoch, ascending; what is outside of them all is left out.
+    """
+    found: dict[int, Sums] = {}
+    for hour, sums in _parts(connection, scope, HOUR_OF, borders):
+        place = bisect_right(borders, hour)
+        if 0 < place < len(borders):
+            begin = borders[place - 1]
+            found[begin] = found[begin].plus(sums) if begin in found else sums
+    return sorted((begin, sums) for begin, sums in found.items() if sums.requests)
+
+
+def _parts(
+    connection: sqlite3.Connection, scope: Scope, key: str, borders: Sequence[int] = ()
+) -> Iterator[tuple[Any, Sums]]:
+    """Yield sums of parts of the scope, by `key`; by `HOUR_OF` an hour between two borders each."""
     if scope.client_session is not None or scope.session is not None:  # their requests are few
         yield from _of_requests(connection, scope, key)
         return
@@ -125,17 +159,24 @@ def _parts(connection: sqlite3.Connection, scope: Scope, key: str) -> Iterator[t
             last += 1
         else:
             yield from _of_requests(connection, replace(scope, since_ns=last * HOUR_NS), key)
-    for period, low, high in _periods(first, last, in_hours=key == HOUR):
+    for period, low, high in _periods(first, last, borders):
         yield from _of_rollups(connection, scope, key, period=period, low=low, high=high)
     if first < last:
         whole = replace(scope, since_ns=first * HOUR_NS, until_ns=min(last * HOUR_NS, _NEVER_NS))
         yield from _of_requests(connection, whole, key, source=_NOT_ROLLED_UP)
 
 
-def _periods(first: int, last: int, *, in_hours: bool) -> Iterator[tuple[str, int, int]]:
-    """Cut the hours from `first` up to `last` into whole days and what sticks out of them."""
+def _periods(first: int, last: int, borders: Sequence[int]) -> Iterator[tuple[str, int, int]]:
+    """Cut the hours from `first` up to `last` into whole days and what sticks out of them.
+
+    With borders they are cut there.
+    """
+    for low, high in pairwise(borders):
+        yield "hour", max(low, first), min(high, last)
+    if borders:
+        return
     first_day, last_day = -(-first // HOURS_A_DAY), last // HOURS_A_DAY
-    if in_hours or first_day >= last_day:
+    if first_day >= last_day:
         yield "hour", first, last
         return
     yield "hour", first, first_day * HOURS_A_DAY
@@ -149,12 +190,14 @@ def _of_rollups(
     if low >= high:
         return
     project = ALL if scope.project is None else scope.project
-    dimension, column = ("total", "slot") if key == HOUR else (key, "key")
+    dimension, column, group = (key, "key", "key")
+    if key == HOUR_OF:
+        dimension, column, group = "total", "min(slot)", "project"
     if key == PROJECT and scope.project is not None:
-        dimension, column = "total", "project"
+        dimension, column, group = "total", "project", "project"
     rows = connection.execute(
         f"SELECT {column}, {_OF_ROLLUPS} FROM rollups WHERE project = ? AND dimension = ?"
-        " AND period = ? AND slot >= ? AND slot < ? GROUP BY 1",
+        f" AND period = ? AND slot >= ? AND slot < ? GROUP BY {group}",
         (project, dimension, period, low, high),
     )
     for name, *sums in rows:
@@ -166,7 +209,7 @@ def _of_requests(
 ) -> Iterator[tuple[Any, Sums]]:
     condition, values = scope.where()
     rows = connection.execute(
-        f"SELECT {_COLUMNS[key]}, {_OF_REQUESTS} FROM {source} AND {condition} GROUP BY 1",
+        f"SELECT {_COLUMNS.get(key, key)}, {_OF_REQUESTS} FROM {source} AND {condition} GROUP BY 1",
         values,
     )
     for name, *sums in rows:

@@ -8,12 +8,10 @@ ratio. Absolute figures are for orientation. Runs a daemon of its own against th
 import http.client
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,8 @@ from cco.cli import claude
 from cco.cli.service import Service
 from cco.errors import LaunchError
 from cco.offline.server import OfflineUpstream
+from tests.bench import ledger
+from tests.bench.figures import show, times_ms
 
 CCO = (sys.executable, "-I", "-m", "cco")
 SETTINGS = '[server]\nport = 0\n[[upstream]]\nname = "offline"\nbase_url = "{url}"\n'
@@ -50,6 +50,9 @@ def main() -> None:
         _show_latency(health["http"]["url"], upstream.url)
         print("launch")
         _show_launch(environ, upstream.url)
+        service.stop()
+        print("statistics of 1 000 000 requests, beside 10 000 of the same 90 days")
+        ledger.show_growth(home)
 
 
 def _environment(home: Path, url: str) -> dict[str, str]:
@@ -66,37 +69,15 @@ def _environment(home: Path, url: str) -> dict[str, str]:
     }
 
 
-def _times_ms(count: int, *works: Callable[[], object]) -> list[list[float]]:
-    """Return the times of each work, taken in turn."""
-    taken: list[list[float]] = [[] for _ in works]
-    for _ in range(count):
-        for work, times in zip(works, taken, strict=True):
-            began = time.perf_counter()
-            work()
-            times.append((time.perf_counter() - began) * 1000)
-    return taken
-
-
-def _show(name: str, times: list[float], beside: list[float] | None = None) -> None:
-    ordered = sorted(times)
-    text = f"  {name:<34} p50 {statistics.median(times):9.2f} ms"
-    text += f"  p99 {ordered[int(len(ordered) * 0.99)]:9.2f} ms"
-    if beside:
-        added = statistics.median(times) - statistics.median(beside)
-        ratio = statistics.median(a / b for a, b in zip(times, beside, strict=True))
-        text += f"  added {added:8.2f} ms  ratio {ratio:5.2f}"
-    print(text, flush=True)
-
-
 def _show_start(service: Service, environ: Mapping[str, str]) -> None:
     def start() -> None:
         subprocess.run([*CCO, "daemon", "start"], env=environ, check=True, capture_output=True)
 
     times: list[float] = []
     for _ in range(5):
-        times += _times_ms(1, start)[0]
+        times += times_ms(1, start)[0]
         service.stop()
-    _show("cco daemon start, until all serves", times)
+    show("cco daemon start, until all serves", times)
 
 
 def _show_memory(service: Service) -> None:
@@ -136,9 +117,9 @@ def _show_mount(service: Service, mount: Path) -> None:
         return float(done.stdout)
 
     files = sum(1 for path in (mount / "plugin").rglob("*") if path.is_file())
-    _show(f"whole plugin tree, {files} files", [read_tree() for _ in range(15)])
+    show(f"whole plugin tree, {files} files", [read_tree() for _ in range(15)])
     one = mount / "agents.sealed"
-    _show("agents.sealed, one read", _times_ms(200, one.read_bytes)[0])
+    show("agents.sealed, one read", times_ms(200, one.read_bytes)[0])
 
 
 @contextmanager
@@ -157,10 +138,10 @@ def _show_latency(ours: str, direct: str) -> None:
             body = _request(size, is_stream=is_stream)
             with _connection(ours) as through, _connection(direct) as straight:
                 works = (partial(_ask, through, body), partial(_ask, straight, body))
-                _times_ms(20, *works)
-                with_cco, without = _times_ms(count, *works)
+                times_ms(20, *works)
+                with_cco, without = times_ms(count, *works)
             kind = "stream" if is_stream else "plain"
-            _show(f"{label}, {kind}, through CCO", with_cco, without)
+            show(f"{label}, {kind}, through CCO", with_cco, without)
 
 
 def _request(size: int, *, is_stream: bool) -> bytes:
@@ -197,18 +178,18 @@ def _show_launch(environ: dict[str, str], upstream_url: str) -> None:
         subprocess.run([*command, *asked], env=given, check=True, capture_output=True)
 
     works = (lambda: run((*CCO, "--"), environ), lambda: run((str(path),), directly))
-    _times_ms(1, *works)
-    with_cco, without = _times_ms(8, *works)
-    _show("cco -p over claude -p, warm", with_cco, without)
+    times_ms(1, *works)
+    with_cco, without = times_ms(8, *works)
+    show("cco -p over claude -p, warm", with_cco, without)
     uid = os.getuid()
     service = Service(paths.locate(environ, uid=uid), environ=environ, uid=uid)
     cold: list[float] = []
     plain: list[float] = []
     for _ in range(5):
         service.stop()
-        a, b = _times_ms(1, *works)
+        a, b = times_ms(1, *works)
         cold, plain = cold + a, plain + b
-    _show("cco -p over claude -p, cold", cold, plain)
+    show("cco -p over claude -p, cold", cold, plain)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -338,6 +340,31 @@ def test_hour_across_local_midnight_belongs_to_the_day_it_begins_in(store: Store
 
     [row] = reports.project_stats(store, zone=half)["byDay"]
     assert row["day"] == "2026-11-01"
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        ZoneInfo("Europe/Berlin"),  # on this 25 October has 25 hours
+        ZoneInfo("America/Sao_Paulo"),  # had midnights that did not exist
+        ZoneInfo("Pacific/Apia"),  # left out a whole day
+        ZoneInfo("Asia/Kathmandu"),  # three quarters of an hour off
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("start", ["2026-10-23", "2018-11-02", "2011-12-28", "1970-01-01"])
+def test_every_hour_belongs_to_its_local_day(store: Store, zone: ZoneInfo, start: str) -> None:
+    first = int(datetime.fromisoformat(f"{start}T00:00Z").timestamp())
+    hours = [*range(96), 24 * 100]  # and a day long after
+    seconds = [first + hour * 3600 for hour in hours]
+    record(
+        store,
+        [RequestRow(request_id=f"r{at}", started_ns=at * NANO + 59 * 60 * NANO) for at in seconds],
+    )
+    wanted = Counter(datetime.fromtimestamp(at, zone).date().isoformat() for at in seconds)
+    told = reports.project_stats(store, zone=zone, members={"byDay"})["byDay"]
+    assert {row["day"]: row["requests"] for row in told} == wanted
+    assert [row["day"] for row in told] == sorted(wanted)
 
 
 @pytest.mark.parametrize(("zone", "day"), [("UTC0", "2026-11-01"), ("XXX8", "2026-10-31")])

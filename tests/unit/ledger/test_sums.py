@@ -12,11 +12,11 @@ import pytest
 from cco.ledger import rollups
 from cco.ledger.rows import RequestRow
 from cco.ledger.store import Store
-from cco.ledger.sums import HOUR, Scope, Sums, grouped, total
+from cco.ledger.sums import Scope, Sums, by_span, days, grouped, total
 from cco.ledger.usage import Usage
 
 HOUR_NS = 3_600_000_000_000
-
+DAY_NS = 24 * HOUR_NS
 ROWS = [
     RequestRow(request_id="a", started_ns=0, project="/p", client_session="x", status=200),
     RequestRow(request_id="b", started_ns=HOUR_NS - 1, project="/p", client_session="y"),
@@ -61,10 +61,35 @@ def test_groups_come_the_dearest_first(connection: sqlite3.Connection) -> None:
     assert [(key, sums.requests) for key, sums in found] == [("/q", 1), ("/p", 2)]
 
 
-def test_hours_are_utc_hours(connection: sqlite3.Connection) -> None:
-    found = {hour: sums.requests for hour, sums in grouped(connection, Scope(), HOUR)}
+@pytest.mark.parametrize(
+    ("borders", "found"),
+    [
+        ([0, 1, 2], [(0, 2), (1, 1)]),
+        ([0, 2, 9], [(0, 3)]),  # a span without requests is not told
+        ([-5, 1], [(-5, 2)]),
+        ([1, 2], [(1, 1)]),
+        ([2, 3], []),
+        ([], []),
+    ],
+)
+def test_spans_are_of_utc_hours(
+    connection: sqlite3.Connection, borders: list[int], found: list[tuple[int, int]]
+) -> None:
+    told = by_span(connection, Scope(), borders)
+    assert [(begin, sums.requests) for begin, sums in told] == found
 
-    assert found == {0: 2, 1: 1}
+
+@pytest.mark.parametrize("rolled_up", [0, 2, 3])
+def test_days_are_those_of_which_something_is_known(tmp_path: Path, rolled_up: int) -> None:
+    path = tmp_path / "ledger.db"
+    moments = (5, 3 * DAY_NS, 20_000 * DAY_NS - 1)
+    with Store.open(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as beside:
+        for number, moment_ns in enumerate(moments):
+            if number == rolled_up:
+                rollups.catch_up(beside)
+            store.record(RequestRow(request_id=str(number), started_ns=moment_ns)).result()
+        with store.reading() as connection:
+            assert days(connection) == [0, 3, 19_999]
 
 
 @pytest.mark.parametrize("is_rolled_up", [False, True])
