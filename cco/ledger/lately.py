@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from cco.ledger.reports import rfc3339
 from cco.ledger.store import Store
-from cco.ledger.sums import HOUR, Scope, grouped
+from cco.ledger.sums import Scope, by_span
 
 Json: TypeAlias = dict[str, Any]
 
@@ -39,7 +39,7 @@ def activity(store: Store, *, now_ns: int, project: str | None = None) -> Json:
         scope = Scope(project=project, since_ns=hour * _HOUR_NS)
         hours = {
             begin: (sums.requests, sums.cost_nano)
-            for begin, sums in grouped(connection, scope, HOUR)
+            for begin, sums in by_span(connection, scope, range(hour, hour + HOURS + 1))
         }
     return {
         "project": project,
@@ -80,7 +80,9 @@ def running_agents(store: Store, session_ids: Iterable[str]) -> Mapping[str, lis
                 for (agent,) in connection.execute(
                     "SELECT agent FROM agent_runs WHERE ended_ns IS NULL AND client_session IN"
                     " (SELECT DISTINCT client_session FROM requests"
-                    " WHERE session_id = ? AND client_session <> '') ORDER BY started_ns, agent_id",
+                    # The index on session_id is partial: see `Scope.where`.
+                    " WHERE session_id <> '' AND session_id = ? AND client_session <> '')"
+                    " ORDER BY started_ns, agent_id",
                     (session_id,),
                 )
             ]

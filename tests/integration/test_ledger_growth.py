@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from cco.ledger import reports
+from cco.ledger import lately, reports
 from cco.ledger.store import Store
 from tests.filling import DAY_NS, DAYS, END_NS, LAUNCH, PROJECT, SESSION, SESSIONS_A_DAY, fill
 
@@ -62,15 +62,18 @@ def test_ten_times_the_requests_are_the_same_work(stores: tuple[Path, Path], nam
     assert 500 < many < 1.5 * few
 
 
-def test_the_cost_of_a_session_is_the_work_of_its_own_requests(stores: tuple[Path, Path]) -> None:
+def test_what_is_told_of_a_session_is_the_work_of_its_own_requests(
+    stores: tuple[Path, Path],
+) -> None:
     """A launch was looked for among all requests that there are."""
     _, path = stores
     own = MANY // DAYS // SESSIONS_A_DAY
-    for cost in (
+    for told in (
         lambda store: reports.launch_costs(store, [LAUNCH]),
         lambda store: reports.session_cost_nano(store, SESSION),
+        lambda store: lately.running_agents(store, [LAUNCH]),
     ):
-        assert own < steps(path, cost) < own * 150
+        assert own < steps(path, told) < own * 150
 
 
 def test_sums_of_many_are_those_of_their_rows(stores: tuple[Path, Path]) -> None:
