@@ -4,28 +4,32 @@
 ==========================  =======================  ============================  ==============
 who                         mount                    Unix socket                   state
 ==========================  =======================  ============================  ==============
-uid 0, system units         /run/cco                 /run/cco.sock                 /var/lib/cco
+uid 0, the system's daemon  /run/cco                 /run/cco.sock                 /var/lib/cco
 XDG_RUNTIME_DIR             $XDG_RUNTIME_DIR/cco     $XDG_RUNTIME_DIR/cco.sock     ~/.local/state
 neither                     /run/user/UID/cco        /run/user/UID/cco.sock        likewise
 not even that               $TMPDIR/cco-UID/cco      $TMPDIR/cco-UID/cco.sock      likewise
 CCO_RUNTIME_DIR, any uid    $CCO_RUNTIME_DIR/cco     $CCO_RUNTIME_DIR/cco.sock     likewise
 ==========================  =======================  ============================  ==============
 
-``STATE_DIRECTORY`` (systemd) and ``XDG_STATE_HOME`` move the state. ``CCO_RUNTIME_DIR`` makes room
-for a second daemon beside the usual one: `cco demo` and the tests live in it.
+The system's daemon serves the login that owns its socket: that login's commands find it there,
+unless a daemon of the login's own has its socket. ``STATE_DIRECTORY`` (systemd) and
+``XDG_STATE_HOME`` move the state. ``CCO_RUNTIME_DIR`` makes room for a second daemon beside the
+usual one: `cco demo` and the tests live in it.
 """
 
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cco.errors import ConfigError, Unavailable
 
-_LONGEST_NAME = "cco-mount.notify"
+SOCKET: Final = "cco.sock"
+"""Name of the daemon's Unix socket."""
+_LONGEST_NAME: Final = "cco-mount.notify"
 """The longest name of a socket in the runtime directory."""
-_SOCKET_PATH_BYTES = 107
+_SOCKET_PATH_BYTES: Final = 107
 """Longest path that a Unix socket can have, `unix(7)`."""
 
 
@@ -42,6 +46,8 @@ class Paths(NamedTuple):
     """Directory of the database and, without a journal, the log."""
     config: Path
     """Directory of the user's settings and agents."""
+    is_system: bool
+    """Whether the system's service manager has the daemon's units, not the user's."""
 
     @property
     def log_file(self) -> Path:
@@ -59,13 +65,20 @@ class Paths(NamedTuple):
         return self.runtime / "cco.lock"
 
 
-def locate(environ: Mapping[str, str], *, uid: int, logins: Path = Path("/run/user")) -> Paths:
+def locate(
+    environ: Mapping[str, str],
+    *,
+    uid: int,
+    logins: Path = Path("/run/user"),
+    system: Path = Path("/run"),
+) -> Paths:
     """Return the paths of the daemon that serves `uid` in this environment.
 
     Args:
         environ: of the caller; relative paths of the XDG variables do not count, as XDG has it.
         uid: of the user.
         logins: where session managers make the runtime directories of users.
+        system: runtime directory of the system's daemon.
 
     Raises:
         ConfigError: ``CCO_RUNTIME_DIR`` is a relative path, which is another one for a daemon.
@@ -78,20 +91,23 @@ def locate(environ: Mapping[str, str], *, uid: int, logins: Path = Path("/run/us
             f"CCO_RUNTIME_DIR must be an absolute path, not '{own}'",
             hint=f"Set it to: {Path(own).absolute()}",
         )
-    is_system = uid == 0 and not own
     runtime = Path(own) if own else _runtime_dir(environ, uid=uid, logins=logins)
+    served = runtime
+    if not own and _serves(system, uid=uid) and not (runtime / SOCKET).exists():
+        served = system
     if state_dir := environ.get("STATE_DIRECTORY"):
         state = Path(state_dir.split(":")[0])
-    elif is_system:
+    elif served == system and not own:
         state = Path("/var/lib/cco")
     else:
         state = _xdg(environ, "XDG_STATE_HOME", home / ".local/state") / "cco"
     return Paths(
         runtime=runtime,
-        mount=runtime / "cco",
-        socket=runtime / "cco.sock",
+        mount=served / "cco",
+        socket=served / SOCKET,
         state=state,
         config=_xdg(environ, "XDG_CONFIG_HOME", home / ".config") / "cco",
+        is_system=served == system,
     )
 
 
@@ -135,6 +151,15 @@ def make_runtime(paths: Paths, *, uid: int) -> None:
             f"others may write to the runtime directory {runtime}",
             hint=f"Remove it, or run: chmod 700 {runtime}",
         )
+
+
+def _serves(system: Path, *, uid: int) -> bool:
+    """Say whether the system's daemon is this user's: systemd gave them its socket."""
+    try:
+        found = (system / SOCKET).lstat()
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == uid
 
 
 def _runtime_dir(environ: Mapping[str, str], *, uid: int, logins: Path) -> Path:

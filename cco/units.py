@@ -2,18 +2,22 @@
 """Asks and commands the service manager, where there is one that knows our units."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cco.errors import Unavailable
+from cco.errors import Denied, Unavailable
 
 SERVICE: Final = "cco.service"
 MOUNT: Final = "cco-vfs.service"
 SOCKETS: Final = ("cco.socket", "cco-http.socket")
 ALL: Final = (*SOCKETS, SERVICE, MOUNT)
+
+_REFUSED: Final = re.compile(r"Access denied|[Aa]uthentication|Permission denied")
+"""What `systemctl` says where this user may not do that, with and without polkit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,9 @@ class Manager:
 
         Raises:
             Unavailable: it failed, with its own words.
+            Denied: it takes root's rights.
         """
-        command = ["systemctl", self.scope, "--no-pager", verb, *args]
+        command = ["systemctl", self.scope, "--no-pager", "--no-ask-password", verb, *args]
         try:
             done = subprocess.run(
                 command, env=dict(self.environ), capture_output=True, text=True, check=False
@@ -42,9 +47,15 @@ class Manager:
             ) from exc
         if check and done.returncode != 0:
             told = done.stderr.strip().splitlines() or [str(done.returncode)]
+            if self.scope == "--system" and _REFUSED.search(done.stderr):
+                raise Denied(
+                    "system-daemon",
+                    f"your daemon is the system's, and only root may {verb} that",
+                    hint=f"Run: sudo systemctl {' '.join([verb, *args])}",
+                )
             raise Unavailable(
                 "systemd-failed",
-                f"'{' '.join(command)}' failed: {told[0].rstrip('.')}",
+                f"'systemctl {self.scope} {' '.join([verb, *args])}' failed: {told[0].rstrip('.')}",
                 hint=f"See: systemctl {self.scope} status {args[0] if args else SERVICE}",
             )
         return done.stdout
@@ -58,6 +69,10 @@ class Manager:
             if "Id" in pairs:
                 found[pairs["Id"]] = pairs.get("ActiveState", "unknown")
         return found
+
+    def property(self, unit: str, name: str) -> str:
+        """Return one property of a unit, empty where it has none."""
+        return self.run("show", f"--property={name}", "--value", unit, check=False).strip()
 
     def trouble(self, unit: str) -> str:
         """Return why a service that gave up by itself says that it did, else an empty text."""
@@ -76,7 +91,9 @@ class Manager:
         return ["journalctl", "--quiet", *wanted, *args]
 
 
-def find(environ: Mapping[str, str], *, uid: int, run: Path = Path("/run")) -> Manager | None:
+def find(
+    environ: Mapping[str, str], *, uid: int, is_system: bool, run: Path = Path("/run")
+) -> Manager | None:
     """Return the manager that has our units for `uid`, or None where CCO must do it itself.
 
     A daemon with a runtime directory of its own (``CCO_RUNTIME_DIR``) is no unit.
@@ -84,11 +101,12 @@ def find(environ: Mapping[str, str], *, uid: int, run: Path = Path("/run")) -> M
     Args:
         environ: of the caller.
         uid: of the user.
+        is_system: whether it is the system's manager that is wanted.
         run: where systemd has its sockets.
     """
     if environ.get("CCO_RUNTIME_DIR") or not (run / "systemd/system").is_dir():
         return None
-    if uid == 0:
+    if is_system:
         manager = Manager("--system", environ)
     else:
         # A login by `su` has no XDG_RUNTIME_DIR, and the same manager.
@@ -97,7 +115,6 @@ def find(environ: Mapping[str, str], *, uid: int, run: Path = Path("/run")) -> M
             return None
         manager = Manager("--user", {**environ, "XDG_RUNTIME_DIR": runtime})
     try:
-        told = manager.run("show", "--property=LoadState", "--value", SERVICE, check=False)
+        return manager if manager.property(SERVICE, "LoadState") == "loaded" else None
     except Unavailable:
         return None
-    return manager if told.strip() == "loaded" else None

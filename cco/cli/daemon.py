@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cco import paths
+from cco.cli import enable
 from cco.cli.background import SUPERVISE
 from cco.cli.output import show_json
 from cco.cli.service import Service
@@ -32,15 +33,19 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "status": lambda: _status(service, as_json=arguments.json),
         "logs": lambda: _logs(service, arguments),
         "run": lambda: _run(environ),
+        "enable": lambda: enable.run(service, arguments, uid=uid),
+        "disable": lambda: enable.run(service, arguments, uid=uid),
     }
     return verbs[arguments.verb]()
 
 
 def _start(service: Service) -> int:
-    is_new = service.start()
+    word = "started" if service.start() else "already running"
+    if other := service.other():
+        print(f"{word}: it serves {other}")
+        return os.EX_OK
     health = service.wait_until_ok()
-    url = health["http"]["url"] or "no HTTP listener"
-    print(f"{'started' if is_new else 'already running'}: {url}")
+    print(f"{word}: {health['http']['url'] or 'no HTTP listener'}")
     _show_warnings(health)
     return os.EX_OK
 
@@ -53,7 +58,8 @@ def _stop(service: Service) -> int:
 def _restart(service: Service) -> int:
     service.restart()
     print("restarted")
-    _show_warnings(service.wait_until_ok())
+    if not service.other():
+        _show_warnings(service.wait_until_ok())
     return os.EX_OK
 
 
@@ -75,6 +81,8 @@ def _status(service: Service, *, as_json: bool) -> int:
         return status
     word = {RUNNING: "running", AILING: "ailing", STOPPED: "stopped"}[status]
     print(f"CCO is {word}")
+    if told["serves"]:
+        print(f"  serves   {told['serves']}, so only systemd can tell how it is")
     for name, state in told["units"].items():
         print(f"  {name}: {state}")
     if health := told["health"]:
@@ -97,16 +105,19 @@ def _judge(service: Service) -> tuple[int, dict[str, Any]]:
     manager = service.manager()
     states = manager.states() if manager else {}
     is_down = manager is not None and states.get("cco.service") in ("inactive", "failed")
-    supervisor = service.supervisor()
-    health = None if is_down and supervisor is None else service.health()
+    supervisor, other = service.supervisor(), service.other()
+    health = None if other or (is_down and supervisor is None) else service.health()
     has_failed = "failed" in states.values()
-    if health is None:
+    if other and not has_failed:
+        status = STOPPED if is_down else RUNNING
+    elif health is None:
         status = AILING if has_failed or supervisor is not None else STOPPED
     else:
         status = AILING if has_failed or health["status"] != "ok" else RUNNING
     return status, {
         "status": {RUNNING: "running", AILING: "ailing", STOPPED: "stopped"}[status],
         "units": states,
+        "serves": other or None,
         "supervisorPid": supervisor,
         "socket": str(service.paths.socket),
         "health": health,

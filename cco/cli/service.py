@@ -5,6 +5,7 @@ Whoever finds no daemon starts one under a lock, so that a hundred at once start
 """
 
 import os
+import pwd
 import select
 import signal
 import time
@@ -14,7 +15,7 @@ from typing import Any, Final
 from cco import configfile, units
 from cco.cli.background import START_S, Background
 from cco.client import Client
-from cco.errors import Unavailable
+from cco.errors import Denied, Unavailable
 from cco.paths import Paths, make_runtime
 
 MOUNT_S: Final = 10.0
@@ -41,13 +42,23 @@ class Service:
         self._background = Background(paths, environ)
 
     def health(self) -> dict[str, Any] | None:
-        """Return the daemon's health, serving or not; None where none runs."""
+        """Return the daemon's health, serving or not; None where none runs.
+
+        Raises:
+            Denied: it serves somebody else.
+        """
         try:
             reply = self.client.request("GET", "/health")
         except Unavailable as error:
             if error.code == "daemon-unavailable":
                 return None
             raise
+        if reply.status == 403:
+            raise Denied(
+                "foreign-daemon",
+                f"the daemon at {self.paths.socket} serves another user",
+                hint="See: cco daemon status",
+            )
         if reply.status not in (200, 503):
             raise Unavailable("daemon-garbled", f"{self.paths.socket} is not served by CCO")
         told: dict[str, Any] = reply.json()
@@ -99,6 +110,9 @@ class Service:
             ConfigError: its settings cannot be used; nothing was stopped.
         """
         manager = self.manager()
+        if manager is not None and self.other():
+            manager.run("restart", units.SERVICE, units.MOUNT)
+            return
         self._check_settings()
         if manager is None:
             self.stop()
@@ -163,7 +177,10 @@ class Service:
         """
         manager = self.manager()
         if manager is not None and manager.states().get(units.SERVICE) == "active":
-            manager.run("reload", units.SERVICE)
+            if self.paths.is_system and self._uid != 0:  # a signal is what this user may send
+                os.kill(int(manager.property(units.SERVICE, "MainPID")), signal.SIGHUP)
+            else:
+                manager.run("reload", units.SERVICE)
         elif pid := self.supervisor():
             os.kill(pid, signal.SIGHUP)
         else:
@@ -177,11 +194,20 @@ class Service:
 
     def manager(self) -> units.Manager | None:
         """Return the service manager that runs the daemon, if one has our units."""
-        return units.find(self._environ, uid=self._uid)
+        return units.find(self._environ, uid=self._uid, is_system=self.paths.is_system)
+
+    def other(self) -> str:
+        """Return the login that the system's daemon serves in place of this user, if it does."""
+        manager = self.manager() if self._uid == 0 and self.paths.is_system else None
+        login = manager.property(units.SERVICE, "User") if manager else ""
+        return "" if login in ("", "0", pwd.getpwuid(0).pw_name) else login
 
     def _start_unit(self, manager: units.Manager) -> bool:
         """Start the daemon's unit, unless it runs, as a unit or otherwise."""
         is_new = self.supervisor() is None and manager.states().get(units.SERVICE) != "active"
+        if self.other():
+            manager.run("start", units.SERVICE)
+            return is_new
         if is_new:
             self._check_settings()
             # It pulls in the sockets; only where the local one fails, so does this.

@@ -4,6 +4,7 @@
 ::
 
     /usr/lib/systemd/user/cco*       the units of systemd/user
+    /usr/lib/systemd/system/cco*     the same, with the drop-ins of systemd/system
     /usr/libexec/cco/cco-*           their two helpers
     /usr/bin/cco                     a link to the tree's .venv/bin/cco
 
@@ -20,7 +21,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 
@@ -44,27 +45,36 @@ mv "$HOME/launched.new" "$HOME/launched"
 exec sleep infinity
 """
 
-_UNITS: Final = Path("usr/lib/systemd/user")
+_UNITS: Final = Path("usr/lib/systemd")
 _HELPERS: Final = Path("usr/libexec/cco")
 _COMMAND: Final = Path("usr/bin/cco")
 _CLAUDE: Final = Path("usr/local/bin/claude")
+
+
+def unit_files() -> dict[Path, str]:
+    """Return the unit files as a package lays them out below /usr/lib/systemd, by their paths."""
+    found = {}
+    for source in sorted((ROOT / "systemd/user").iterdir()):
+        for manager in ("user", "system"):
+            found[Path(manager, source.name)] = source.read_text()
+    for source in sorted((ROOT / "systemd/system").rglob("*.conf")):
+        found[source.relative_to(ROOT / "systemd")] = source.read_text()
+    return found
 
 
 @contextlib.contextmanager
 def installed(machine: Machine) -> Iterator[None]:
     """Install CCO for the users of a machine, start an upstream, and remove both again."""
     written = []
-    for source in sorted((ROOT / "systemd/user").iterdir()):
-        text = source.read_text().replace("/usr/bin/python3 ", f"{PYTHON} ")
+    for name, text in unit_files().items():
+        text = text.replace("/usr/bin/python3 ", f"{PYTHON} ")
         text = text.replace("PrivateTmp=yes\n", f"PrivateTmp=yes\nBindReadOnlyPaths={ROOT}\n")
-        written.append(_write(machine.root / _UNITS / source.name, text, mode=0o644))
+        written.append(_write(machine, _UNITS / name, text, mode=0o644))
     for source in sorted((ROOT / "systemd").glob("cco-*")):
-        written.append(
-            _write(machine.root / _HELPERS / source.name, source.read_text(), mode=0o755)
-        )
-    written.append(_write(machine.root / _CLAUDE, CLAUDE, mode=0o755))
+        written.append(_write(machine, _HELPERS / source.name, source.read_text(), mode=0o755))
+    written.append(_write(machine, _CLAUDE, CLAUDE, mode=0o755))
     (machine.root / _COMMAND).symlink_to(ROOT / ".venv/bin/cco")
-    written.append(machine.root / _COMMAND)
+    written.append(_COMMAND)
     alice = Login(machine, "alice")
     try:
         serve = f"{PYTHON} -I -m cco.offline --port {OFFLINE_PORT}"
@@ -74,15 +84,17 @@ def installed(machine: Machine) -> Iterator[None]:
         yield
     finally:
         for path in written:
-            path.unlink()
+            (machine.root / path).unlink()
         alice.run("systemctl --user stop offline; systemctl --user daemon-reload")
+        machine.run("systemctl daemon-reload", user="root")
 
 
-def _write(path: Path, text: str, *, mode: int) -> Path:
+def _write(machine: Machine, name: Path, text: str, *, mode: int) -> Path:
+    path = machine.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(mode)
-    return path
+    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +149,11 @@ class Login:
     def socket(self) -> Path:
         """The daemon's Unix socket."""
         return self.runtime / "cco.sock"
+
+    @property
+    def journal_fields(self) -> dict[str, str]:
+        """What lines about this user's CCO have in the journal."""
+        return {"_UID": str(base.USERS[self.name])}
 
     def run(
         self,
@@ -229,7 +246,8 @@ class Login:
         block = (home / "launched").read_text().split("\0")[:-1]
         argv = (home / "launched-argv").read_text().split("\0")[:-1]
         environment = dict(line.split("=", 1) for line in block)
-        return Session(environment, argv, self.main_pid("session.service"))
+        shown = self.machine.show("session.service", user=self.name)
+        return Session(environment, argv, int(shown["MainPID"]))
 
     def clear(self) -> None:
         """Take everything down, and remove what it has written."""
@@ -242,15 +260,55 @@ class Login:
         )
 
 
+class Chosen(Login):
+    """The login that the system's daemon serves."""
+
+    @property
+    def runtime(self) -> Path:
+        return Path("/run")
+
+    @property
+    def journal_fields(self) -> dict[str, str]:
+        return {}
+
+    def systemctl(self, words: str) -> str:
+        return self.root(f"systemctl --quiet {words}").stdout
+
+    def root(self, command: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command as root."""
+        return self.machine.run(command, user="root", check=check)
+
+    def clear(self) -> None:
+        self.root("cco daemon disable --system; rm -rf /var/lib/cco")
+        super().clear()
+        self.root(f"systemctl reset-failed {' '.join(units.ALL)}", check=False)
+
+
 @contextlib.contextmanager
 def login(machine: Machine, name: str) -> Iterator[Login]:
     """Give a user with no CCO running; fail if theirs leaves unexpected lines in the journal."""
-    user = Login(machine, name)
+    with _watched(Login(machine, name)) as user:
+        yield user
+
+
+@contextlib.contextmanager
+def chosen(machine: Machine, name: str) -> Iterator[Chosen]:
+    """Do the same for the login that the system's daemon is made to serve, but not started for."""
+    with _watched(Chosen(machine, name)) as user:
+        user.root(f"cco daemon enable --system --user {name}")
+        yield user
+
+
+_AnyLogin = TypeVar("_AnyLogin", bound=Login)
+
+
+@contextlib.contextmanager
+def _watched(user: _AnyLogin) -> Iterator[_AnyLogin]:
     user.clear()
-    since = machine.cursor()
+    since = user.machine.cursor()
     yield user
     user.clear()
-    entries = machine.journal(since=since, _UID=str(base.USERS[name]))
+    entries = user.machine.journal(since=since, **user.journal_fields)
     lines = [str(entry["MESSAGE"]) for entry in entries if _is_complaint(entry)]
     complaints = [line for line in lines if not _is_expected(line, user.expected)]
     if complaints:
@@ -259,9 +317,9 @@ def login(machine: Machine, name: str) -> Iterator[Login]:
 
 def _is_complaint(entry: Mapping[str, Any]) -> bool:
     """Say whether a line about our units is a warning or worse, or was written past the log."""
-    unit = entry.get("USER_UNIT") or entry.get("_SYSTEMD_USER_UNIT")
+    named = {entry.get(f"{name}UNIT") for name in ("", "_SYSTEMD_", "USER_", "_SYSTEMD_USER_")}
     is_raw = entry["_TRANSPORT"] == "stdout"
-    return unit in units.ALL and (is_raw or int(entry["PRIORITY"]) <= 4)
+    return not named.isdisjoint(units.ALL) and (is_raw or int(entry["PRIORITY"]) <= 4)
 
 
 def _is_expected(line: str, patterns: Sequence[str]) -> bool:

@@ -35,10 +35,11 @@ _numbers = itertools.count(1)
 class Machine:
     """A booted machine; made by ``booted``."""
 
-    def __init__(self, name: str, work: Path, nspawn: subprocess.Popen[bytes]) -> None:
+    def __init__(self, name: str, work: Path, base: Path) -> None:
         self.name = name
         self.work = work
-        self._nspawn = nspawn
+        self._base = base
+        self._nspawn = _start(name, work, base)
         self._init = 0
         self._commands = itertools.count(1)
 
@@ -161,6 +162,14 @@ class Machine:
         # Not by journalctl: that of systemd 252 drops the first match after a cursor.
         return [entry for entry in entries if fields.items() <= entry.items()]
 
+    def reboot(self) -> None:
+        """Shut the machine down and boot it again, with the file system that it has."""
+        self._power_off()
+        _remove_cgroups(self.name)
+        self._init = 0
+        self._nspawn = _start(self.name, self.work, self._base)
+        self._wait_for_boot()
+
     def shell_command(self) -> list[str]:
         """Return a command for the host's root that gives a shell in this machine."""
         return [*self._enter(), "bash", "--login"]
@@ -236,29 +245,34 @@ def booted(suite: str = "bookworm") -> Iterator[Machine]:
     work = _running() / name
     try:
         _lay_out(work, root, name)
-        with (work / "console.log").open("wb") as console:
-            nspawn = subprocess.Popen(
-                # pdeathsig: a killed test run does not leave it running; nspawn powers off then.
-                [
-                    *("unshare", "--mount", "--propagation=private", "--"),
-                    *("setpriv", "--pdeathsig=TERM", "--"),
-                    *(Path(__file__).with_name("boot"), name, root, work, ROOT),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=console,
-                stderr=subprocess.STDOUT,
-                umask=0o022,
-                start_new_session=True,  # ^C is for the tests, which power it off then
-            )
-        machine = Machine(name, work, nspawn)
+        machine = Machine(name, work, root)
         try:
-            (work / "pid").write_text(str(nspawn.pid))
             machine._wait_for_boot()
             yield machine
         finally:
             machine._power_off()
     finally:
         _remove(work)
+
+
+def _start(name: str, work: Path, base: Path) -> subprocess.Popen[bytes]:
+    """Start the container of a machine that is laid out."""
+    with (work / "console.log").open("ab") as console:
+        nspawn = subprocess.Popen(
+            # pdeathsig: a killed test run does not leave it running; nspawn powers off then.
+            [
+                *("unshare", "--mount", "--propagation=private", "--"),
+                *("setpriv", "--pdeathsig=TERM", "--"),
+                *(Path(__file__).with_name("boot"), name, base, work, ROOT),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            umask=0o022,
+            start_new_session=True,  # ^C is for the tests, which power it off then
+        )
+    (work / "pid").write_text(str(nspawn.pid))
+    return nspawn
 
 
 def _running() -> Path:
@@ -299,10 +313,14 @@ def _owners(work: Path) -> list[str]:
 
 
 def _remove(work: Path) -> None:
+    _remove_cgroups(work.name)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _remove_cgroups(name: str) -> None:
     for hierarchy in _HIERARCHIES:
         if (hierarchy / "cgroup.procs").exists():
-            _remove_cgroup(hierarchy / work.name)
-    shutil.rmtree(work, ignore_errors=True)
+            _remove_cgroup(hierarchy / name)
 
 
 def _remove_cgroup(group: Path) -> None:

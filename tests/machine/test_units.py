@@ -21,6 +21,8 @@ OFF: Final = ("inactive", "inactive", "inactive", "inactive")
 KILLED: Final = r"code=killed, status=9|Failed with result 'signal'|with signal SIGKILL"
 GAVE_UP: Final = r"code=exited, status=|Failed with result 'exit-code'|Failed to start cco"
 """What systemd says of a unit whose process was killed, or ended by itself."""
+SLOW: Final = r"[Service]\nExecStart=\nExecStart=/bin/sleep 600\n"
+"""A drop-in for a daemon that takes its time to start, as printf(1) has it."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,6 +112,24 @@ def test_stop_takes_mount_and_directory_and_leaves_the_sockets(running: Login) -
     assert running.states() == LISTENING
     assert running.cco("daemon status").returncode == 3
     assert running.states() == LISTENING  # asking did not start it
+
+
+def test_stop_while_it_starts_is_not_undone(alice: Login) -> None:
+    drop_in = "~/.config/systemd/user/cco.service.d"
+    alice.run(f"mkdir -p {drop_in}; printf '{SLOW}' >{drop_in}/slow.conf", check=True)
+    alice.systemctl("daemon-reload")
+    alice.systemctl("start --no-block cco")
+    alice.machine.wait(lambda: mount_waits(alice), "the mount at the socket")
+    alice.systemctl("stop cco")
+    alice.machine.wait(lambda: alice.states() == OFF, "rest")
+    alice.run(f"rm -r {drop_in}")
+    assert alice.cco("daemon start").returncode == 0
+    assert alice.states() == RUNNING
+
+
+def mount_waits(login: Login) -> bool:
+    """Say whether a connection waits at the socket, which is a line beside that of the socket."""
+    return login.run(f"grep -c {login.socket} /proc/net/unix").stdout.strip() not in ("0", "1")
 
 
 def test_daemon_stop_takes_the_sockets_too(running: Login) -> None:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where things are, for everybody; and that nobody else could have put the directory there."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,51 @@ def test_everything_has_its_place(
     assert paths.state == Path(state)
     assert paths.log_file == Path(state, "cco.log")
     assert {paths.pid_file.parent, paths.start_lock.parent} == {Path(runtime)}
+
+
+@contextlib.contextmanager
+def socket_at(path: Path) -> Iterator[None]:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        yield
+
+
+def test_login_that_the_systems_daemon_serves_finds_it(tmp_path: Path) -> None:
+    own, system = tmp_path / "own", tmp_path / "system"
+    own.mkdir()
+    system.mkdir()
+    environ = {**HOME, "XDG_RUNTIME_DIR": str(own)}
+    with socket_at(system / "cco.sock"):
+        if os.getuid() == 0:  # whose one place is the system's anyway
+            os.chown(system / "cco.sock", USER, -1)
+        uid = (system / "cco.sock").stat().st_uid
+        found = locate(environ, uid=uid, system=system)
+        assert (found.socket, found.mount) == (system / "cco.sock", system / "cco")
+        assert (found.state, found.is_system) == (Path("/var/lib/cco"), True)
+        assert found.start_lock.parent == own  # the launcher's own files stay where it may write
+
+        other = locate(environ, uid=uid + 1, system=system)
+        assert (other.socket, other.is_system) == (own / "cco.sock", False)
+
+        with socket_at(own / "cco.sock"):  # one's own comes first
+            assert locate(environ, uid=uid, system=system).socket == own / "cco.sock"
+
+        second = locate({**environ, "CCO_RUNTIME_DIR": "/c"}, uid=uid, system=system)
+        assert (second.socket, second.is_system) == (Path("/c/cco.sock"), False)
+
+
+def test_file_in_the_place_of_the_systems_socket_is_no_daemon(tmp_path: Path) -> None:
+    (tmp_path / "cco.sock").touch()
+    environ = {**HOME, "XDG_RUNTIME_DIR": str(tmp_path / "none")}
+    found = locate(environ, uid=(tmp_path / "cco.sock").stat().st_uid or USER, system=tmp_path)
+    assert not found.is_system
+
+
+def test_systems_daemon_knows_that_it_is_one() -> None:
+    environ = {**HOME, "CCO_RUNTIME_DIR": "/run", "STATE_DIRECTORY": "/var/lib/cco"}
+    found = locate(environ, uid=USER)
+    assert (found.socket, found.is_system) == (Path("/run/cco.sock"), True)
+    assert locate({"HOME": "/root"}, uid=0).is_system
 
 
 @pytest.mark.parametrize(

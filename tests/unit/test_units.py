@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cco.errors import Unavailable
+from cco.errors import Denied, Unavailable
 from cco.units import ALL, Manager, find
 
 SAYS_LOADED = "echo loaded"
@@ -42,11 +42,12 @@ def make_run(tmp_path: Path, *, logins: tuple[int, ...] = ()) -> Path:
 def test_root_has_the_systems_manager(tmp_path: Path, asked: Path) -> None:
     environ = with_systemctl(tmp_path, SAYS_LOADED)
 
-    manager = find(environ, uid=0, run=make_run(tmp_path))
+    manager = find(environ, uid=0, is_system=True, run=make_run(tmp_path))
 
     assert manager == Manager("--system", environ)
     assert asked.read_text().strip() == (
-        "systemctl --system --no-pager show --property=LoadState --value cco.service"
+        "systemctl --system --no-pager --no-ask-password"
+        " show --property=LoadState --value cco.service"
     )
 
 
@@ -55,7 +56,7 @@ def test_user_has_their_own(tmp_path: Path) -> None:
     environ = with_systemctl(tmp_path, SAYS_LOADED)
     environ["XDG_RUNTIME_DIR"] = f"{run}/user/{USER}"
 
-    assert find(environ, uid=USER, run=run) == Manager("--user", environ)
+    assert find(environ, uid=USER, is_system=False, run=run) == Manager("--user", environ)
 
 
 def test_login_without_runtime_directory_finds_the_same_manager(
@@ -63,7 +64,7 @@ def test_login_without_runtime_directory_finds_the_same_manager(
 ) -> None:
     # After `su` the variable is missing, and systemctl would say that there is no bus.
     run = make_run(tmp_path, logins=(USER,))
-    manager = find(with_systemctl(tmp_path, SAYS_LOADED), uid=USER, run=run)
+    manager = find(with_systemctl(tmp_path, SAYS_LOADED), uid=USER, is_system=False, run=run)
 
     assert manager is not None
     assert manager.scope == "--user"
@@ -88,20 +89,28 @@ def test_without_our_units_there_is_no_manager(
 ) -> None:
     run = make_run(tmp_path, logins=(USER,))
 
-    assert find({**with_systemctl(tmp_path, script), **more}, uid=uid, run=run) is None
+    environ = {**with_systemctl(tmp_path, script), **more}
+    assert find(environ, uid=uid, is_system=uid == 0, run=run) is None
+
+
+def test_user_whom_the_systems_daemon_serves_has_the_systems_manager(tmp_path: Path) -> None:
+    environ = with_systemctl(tmp_path, SAYS_LOADED)
+    run = make_run(tmp_path, logins=(USER,))
+
+    assert find(environ, uid=USER, is_system=True, run=run) == Manager("--system", environ)
 
 
 def test_without_systemd_nobody_is_asked(tmp_path: Path, asked: Path) -> None:
     environ = with_systemctl(tmp_path, SAYS_LOADED)
 
-    assert find(environ, uid=0, run=tmp_path) is None
+    assert find(environ, uid=0, is_system=True, run=tmp_path) is None
     assert not asked.exists()
 
 
 def test_without_systemctl_there_is_no_manager(tmp_path: Path) -> None:
     environ = {"PATH": str(tmp_path)}
 
-    assert find(environ, uid=0, run=make_run(tmp_path)) is None
+    assert find(environ, uid=0, is_system=True, run=make_run(tmp_path)) is None
     with pytest.raises(Unavailable, match="systemctl cannot be run"):
         Manager("--system", environ).run("start", "cco.service")
 
@@ -115,10 +124,32 @@ def test_failure_is_told_in_systemds_words(tmp_path: Path) -> None:
 
     assert caught.value.code == "systemd-failed"
     assert caught.value.message == (
-        "'systemctl --user --no-pager start cco.service cco.socket' failed:"
-        " Job failed because of this"
+        "'systemctl --user start cco.service cco.socket' failed: Job failed because of this"
     )
     assert caught.value.hint == "See: systemctl --user status cco.service"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Failed to stop cco.service: Access denied",  # without polkit
+        "Failed to stop cco.service: Interactive authentication required.",
+    ],
+)
+def test_what_only_root_may_do_names_the_command(tmp_path: Path, told: str) -> None:
+    environ = with_systemctl(tmp_path, f"echo '{told}' >&2; exit 4")
+    with pytest.raises(Denied) as caught:
+        Manager("--system", environ).run("stop", "cco.service", "cco-vfs.service")
+
+    assert caught.value.message == "your daemon is the system's, and only root may stop that"
+    assert caught.value.hint == "Run: sudo systemctl stop cco.service cco-vfs.service"
+
+
+def test_property_is_told_without_its_name(tmp_path: Path, asked: Path) -> None:
+    manager = Manager("--system", with_systemctl(tmp_path, "echo alice"))
+
+    assert manager.property("cco.service", "User") == "alice"
+    assert asked.read_text().split()[-4:] == ["show", "--property=User", "--value", "cco.service"]
 
 
 def test_failure_without_words_is_told_by_its_status(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,57 @@ def test_running_daemon_is_not_started(
 ) -> None:
     assert do(environ, "start") == 0
     assert capsys.readouterr().out == "already running: http://127.0.0.1:3000\n"
+
+
+class Others(Service):
+    """The system's daemon as root sees it: alice's, its units under systemd."""
+
+    states: dict[str, str]
+
+    def other(self) -> str:
+        return "alice"
+
+    def start(self) -> bool:
+        return True
+
+    def restart(self) -> None:
+        pass
+
+    def manager(self) -> units.Manager | None:
+        told = self.states
+
+        class Manager(units.Manager):
+            def states(self, units: Sequence[str] = ()) -> dict[str, str]:
+                return told
+
+        return Manager("--system", {})
+
+
+@pytest.mark.parametrize(
+    ("states", "status", "word"),
+    [
+        ({"cco.service": "active"}, 0, "running"),
+        ({"cco.service": "inactive"}, 3, "stopped"),
+        ({"cco.service": "active", "cco-vfs.service": "failed"}, 1, "ailing"),
+    ],
+)
+def test_root_hears_of_anothers_daemon_what_systemd_knows(
+    states: dict[str, str],
+    status: int,
+    word: str,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    monkeypatch.setattr(Others, "states", states, raising=False)
+    monkeypatch.setattr(daemon, "Service", Others)
+    assert do(environ, "start") == do(environ, "restart") == 0
+    assert capsys.readouterr().out == "started: it serves alice\nrestarted\n"
+    assert do(environ, "status") == status
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"CCO is {word}",
+        "  serves   alice, so only systemd can tell how it is",
+    ]
 
 
 def test_warnings_are_shown_at_the_start(
@@ -112,6 +163,7 @@ def test_status_is_told_to_programs(
     assert shown == {
         "status": word,
         "units": {},
+        "serves": None,
         "supervisorPid": None,
         "socket": str(served.path),
         "health": told[1] if isinstance(told, tuple) else told,

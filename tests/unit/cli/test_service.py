@@ -15,7 +15,7 @@ import pytest
 from cco import paths, units
 from cco.cli import service as module
 from cco.cli.service import Service
-from cco.errors import CcoError, ConfigError, Unavailable
+from cco.errors import CcoError, ConfigError, Denied, Unavailable
 from tests.unit.cli.fakes import StandIn, health, standing_in
 
 SUPERVISOR = """\
@@ -240,6 +240,8 @@ case "$*" in
         printf 'Id=%s\\nActiveState=%s\\n\\n' $unit "$(cat {states}/$unit)"
     done ;;
 *Result,StatusText*) cat {states}/trouble ;;
+*property=User*) echo alice ;;
+*property=MainPID*) cat {states}/pid ;;
 esac
 """
 
@@ -268,8 +270,17 @@ class UnderSystemd(Service):
     def commands(self) -> list[str]:
         """Return what `systemctl` was told to do."""
         lines = (self.top / "asked").read_text().splitlines()
-        done = [line.removeprefix("--user --no-pager ") for line in lines]
+        done = [line.removeprefix("--user --no-pager --no-ask-password ") for line in lines]
         return [line for line in done if not line.startswith("show ")]
+
+
+class OfTheSystem(UnderSystemd):
+    """The system's, which serves alice, controlled by some user."""
+
+    def __init__(self, runtime: Path, *, uid: int, **states: str) -> None:
+        super().__init__(runtime, **states)
+        self.paths = self.paths._replace(is_system=True)
+        self._uid = uid
 
 
 ALL = "cco.socket cco-http.socket cco.service cco-vfs.service"
@@ -281,6 +292,35 @@ def test_unit_is_started(runtime: Path) -> None:
         assert service.start() is True
 
     assert service.commands() == ["start cco.service"]
+
+
+def test_daemon_of_somebody_else_says_so(service: Service) -> None:
+    with serving(service, (403, {})), pytest.raises(Denied) as caught:
+        service.health()
+
+    assert caught.value.message == f"the daemon at {service.paths.socket} serves another user"
+
+
+def test_root_controls_the_daemon_of_a_chosen_login_without_asking_it(runtime: Path) -> None:
+    service = OfTheSystem(runtime, uid=0)
+    with serving(service, (403, {})):
+        assert service.other() == "alice"
+        assert service.start() is True
+        service.restart()
+
+    assert service.commands() == ["start cco.service", "restart cco.service cco-vfs.service"]
+
+
+def test_chosen_login_reloads_its_daemon_by_a_signal(runtime: Path) -> None:
+    service = OfTheSystem(runtime, uid=4242, cco_service="active")
+    assert service.other() == ""
+    with supervising(service) as process:
+        (service.top / "states/pid").write_text(str(process.pid))
+        service.reload()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reload\n"
+
+    assert service.commands() == []
 
 
 def test_unit_that_runs_is_not_started(runtime: Path) -> None:
