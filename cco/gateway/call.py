@@ -55,6 +55,10 @@ class Call:
     None: that is noticed only when something is to be written."""
     reuse: bool = False
     """An answer to the same request may serve: nobody's conversation, CCO itself is asking."""
+    same_as: bytes = field(default=b"", repr=False)
+    """Stands for the body where requests are compared; empty takes the body itself."""
+    deadline: float | None = None
+    """When the client waits no longer, by the gateway's clock; None: it goes by the upstream."""
 
     @property
     def path(self) -> str:

@@ -201,11 +201,7 @@ class Entry:
         return self.is_stream and fold.is_readable and not fold.complete
 
     def _priced(self, row: RequestRow) -> RequestRow:
-        """Return the row with usage and cost.
-
-        The model is the one asked for, unless the upstream says that it answered with one of
-        another price. Usage that nobody told is not free: the row is not priced.
-        """
+        """Return the row with usage and cost; usage that nobody told is not priced."""
         if not self.may_have_used:
             return row
         fold = self.fold
@@ -213,10 +209,7 @@ class Entry:
             usage = Usage() if row.partial else Usage(flawed=True)
             return replace(row, usage=usage, priced=False)
         prices = self._accounts.prices
-        model, cost = row.model, prices.cost(row.model, fold.usage)
-        answered_cost = prices.cost(fold.model, fold.usage)
-        if not model or (answered_cost is not None and answered_cost != cost):
-            model, cost = fold.model, answered_cost
+        model, cost = prices.charge(asked=row.model, answered=fold.model, usage=fold.usage)
         return replace(
             row,
             model=model,

@@ -40,16 +40,23 @@ class Exchange:
         name: the upstream's, for messages.
         silence_s: longest time without a byte in either direction.
         client_fd: the client's socket, watched for its end; None if there is none.
+        deadline: when nobody waits any longer, by the pool's clock; None for never.
     """
 
     def __init__(
-        self, pool: Pool, *, name: str, silence_s: float, client_fd: int | None = None
+        self,
+        pool: Pool,
+        *,
+        name: str,
+        silence_s: float,
+        client_fd: int | None = None,
+        deadline: float | None = None,
     ) -> None:
         self._pool = pool
         self._name = name
         self._silence_s = silence_s
         self._connection = pool.take()
-        self._connection.begin(client_fd=client_fd, silence_s=silence_s)
+        self._connection.begin(client_fd=client_fd, silence_s=silence_s, deadline=deadline)
         self._ahead = b""
         """Bytes of the body that arrived together with the head."""
         self._sent_all = True
@@ -140,9 +147,9 @@ class Exchange:
                 return piece
         return b""
 
-    def watch(self, client_fd: int | None) -> None:
+    def watch(self, client_fd: int | None, deadline: float | None = None) -> None:
         """Watch another client from now on."""
-        self._connection.watch(client_fd)
+        self._connection.watch(client_fd, deadline)
 
     def release(self) -> None:
         """Let go of the connection: back to the pool after a whole answer, else closed."""

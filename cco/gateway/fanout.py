@@ -37,14 +37,21 @@ class Reader:
     Args:
         entry: the row of its request.
         client_fd: its socket.
+        deadline: when it waits no longer, by the gateway's clock; None for never.
         note_saved: told what the answer would have cost, had another request not paid for it.
     """
 
     def __init__(
-        self, entry: Entry, *, client_fd: int | None, note_saved: Callable[[int], None]
+        self,
+        entry: Entry,
+        *,
+        client_fd: int | None,
+        note_saved: Callable[[int], None],
+        deadline: float | None = None,
     ) -> None:
         self.entry: Final = entry
         self.client_fd: Final = client_fd
+        self.deadline: Final = deadline
         self.fanout: Fanout
         """Set by the one that takes it in."""
         self.position = 0
@@ -223,7 +230,7 @@ class Fanout:
         """Fetch more for everybody; say whether the reader's client is still there."""
         has_ended = is_cut = False
         try:
-            self._source.watch(reader.client_fd)
+            self._source.watch(reader.client_fd, reader.deadline)
             next(self._source)
         except StopIteration:
             has_ended = True

@@ -110,11 +110,11 @@ class Relay:
         """The request's row."""
         return self._entry
 
-    def watch(self, client_fd: int | None) -> None:
-        """From now on notice when this client hangs up; only for whoever reads next."""
+    def watch(self, client_fd: int | None, deadline: float | None = None) -> None:
+        """From now on notice when this client hangs up or waits no longer; for who reads next."""
         with self._lock:
             if not self._has_ended:
-                self._exchange.watch(client_fd)
+                self._exchange.watch(client_fd, deadline)
 
     def __iter__(self) -> Iterator[bytes]:
         """Return itself."""

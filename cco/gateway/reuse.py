@@ -120,7 +120,12 @@ class Reuse:
             self._note_miss(entry)
             return fetch(self._copy(entry, asked, purpose))
         slot = asked.slot(purpose)
-        reader = Reader(entry, client_fd=call.client_fd, note_saved=self._cache.note_saved)
+        reader = Reader(
+            entry,
+            client_fd=call.client_fd,
+            deadline=call.deadline,
+            note_saved=self._cache.note_saved,
+        )
         boarded = self._flights.board(slot, reader, find=lambda: self._cache.find(slot))
         if isinstance(boarded, Kept):
             return self._replay(entry, boarded, on_lost=_nothing)
@@ -234,7 +239,7 @@ class _Asked:
             method=call.method,
             target=call.target,
             headers=call.headers,
-            body=call.body,
+            body=call.same_as or call.body,
             realm=self._realm(),
         )
 

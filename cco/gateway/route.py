@@ -219,7 +219,7 @@ class Router:
         body = call.body
         sent = upstream.encode_head(call.method, call.target, call.headers, length=len(body))
         entry.attempts += 1
-        exchange = upstream.open(call.client_fd)
+        exchange = upstream.open(call.client_fd, deadline=call.deadline)
         try:
             self._running.add(exchange)
             entry.may_have_used = entry.is_metered

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -24,7 +25,10 @@ _GONE: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR | select.POLLN
 
 
 class AbandonedError(Exception):
-    """Nobody wants this answer any more: the client has hung up, or `abort` was called."""
+    """Nobody wants this answer any more.
+
+    The client has hung up, the time that it gave is over, or `abort` was called.
+    """
 
 
 def has_hung_up(client_fd: int | None) -> bool:
@@ -39,14 +43,18 @@ def has_hung_up(client_fd: int | None) -> bool:
 class Connection:
     """A connected socket that never blocks but in `_wait`."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(
+        self, sock: socket.socket, *, monotonic: Callable[[], float] = time.perf_counter
+    ) -> None:
         sock.settimeout(0)
+        self._monotonic = monotonic
         self.idle_until = 0.0
         self._sock = sock
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._client_fd: int | None = None
         self._silence_s = 0.0
+        self._deadline: float | None = None
         self._lock = threading.Lock()
         self._is_open = True
         self._aborted = False
@@ -55,13 +63,22 @@ class Connection:
         """Say whether it can be reused: the upstream has neither closed it nor said anything."""
         return not self._poll.poll(0)
 
-    def begin(self, *, client_fd: int | None, silence_s: float) -> None:
-        """Watch a client and bound the upstream's silence until `end`."""
-        self._silence_s = silence_s
-        self.watch(client_fd)
+    def begin(
+        self, *, client_fd: int | None, silence_s: float, deadline: float | None = None
+    ) -> None:
+        """Watch a client and bound the upstream's silence until `end`.
 
-    def watch(self, client_fd: int | None) -> None:
-        """Watch another client, or none, until `end`."""
+        Args:
+            client_fd: the client's socket, if there is one.
+            silence_s: the longest silence.
+            deadline: when the client waits no longer; None for never.
+        """
+        self._silence_s = silence_s
+        self.watch(client_fd, deadline)
+
+    def watch(self, client_fd: int | None, deadline: float | None = None) -> None:
+        """Watch another client, or none, and its deadline until `end`."""
+        self._deadline = deadline
         if self._client_fd is not None:
             self._poll.unregister(self._client_fd)
         self._client_fd = client_fd
@@ -125,11 +142,14 @@ class Connection:
 
     def _wait(self, event: int) -> None:
         self._poll.modify(self._sock, event)
-        ready = self._poll.poll(self._silence_s * 1000)
+        wait_s = self._silence_s
+        if self._deadline is not None:
+            wait_s = max(0.0, min(wait_s, self._deadline - self._monotonic()))
+        ready = self._poll.poll(wait_s * 1000)
         if self._aborted or any(fd == self._client_fd and what & _GONE for fd, what in ready):
             raise AbandonedError
         if not ready:
-            raise TimeoutError
+            raise TimeoutError if wait_s == self._silence_s else AbandonedError
 
     def _unless_aborted(self, error: OSError) -> Exception:
         return AbandonedError() if self._aborted else error
@@ -158,7 +178,7 @@ class Pool:
             with self._lock:
                 connection = self._resting.pop() if self._resting else None
             if connection is None:
-                return Connection(self._dial())
+                return Connection(self._dial(), monotonic=self._monotonic)
             if connection.is_quiet():
                 return connection
             connection.close()

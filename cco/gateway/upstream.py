@@ -107,14 +107,20 @@ class Upstream:
         has_body = length > 0 or method in _WITH_BODY
         return encode_head(method, target, sent, length=length if has_body else None)
 
-    def open(self, client_fd: int | None) -> Exchange:
-        """Return a connection for one request, watching the client beside it.
+    def open(self, client_fd: int | None, *, deadline: float | None = None) -> Exchange:
+        """Return a connection for one request, watching client and clock beside it.
 
         Raises:
             UpstreamRefused: there is none to be had.
         """
         silence_s = self.settings.read_timeout_s
-        return Exchange(self.pool, name=self.name, silence_s=silence_s, client_fd=client_fd)
+        return Exchange(
+            self.pool,
+            name=self.name,
+            silence_s=silence_s,
+            client_fd=client_fd,
+            deadline=deadline,
+        )
 
     @cached_property
     def _dialer(self) -> Dialer:

@@ -52,6 +52,17 @@ class Prices:
         )
         return round(tokens * _factor(price, usage) + usage.web_searches * self._listed.web_search)
 
+    def charge(self, *, asked: str, answered: str, usage: Usage) -> tuple[str, int | None]:
+        """Return the model that a request is priced by, and its cost as `cost` gives it.
+
+        It is the model asked for, unless the upstream says that it answered with one of another
+        price, or none was named.
+        """
+        cost, answered_cost = self.cost(asked, usage), self.cost(answered, usage)
+        if not asked or (answered_cost is not None and answered_cost != cost):
+            return answered, answered_cost
+        return asked, cost
+
     def prompt_saving(self, model: str, usage: Usage) -> int:
         """Return what the provider's prompt cache saved on a request, in nano-dollars.
 

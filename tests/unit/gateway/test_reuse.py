@@ -151,6 +151,20 @@ def test_what_ourselves_ask_is_answered_once_and_saves_its_cost(tmp_path: Path) 
         assert state(through.get(make_call())[0]) == "miss"
 
 
+def test_what_stands_for_a_body_decides_what_is_the_same(tmp_path: Path) -> None:
+    other = BODY.replace(b"[]", b"[1]")
+    with forwarding(numbered(), tmp_path) as through:
+        for body, same_as, cache in (
+            (BODY, b'{"a":1}', "miss"),
+            (other, b'{"a":1}', "hit"),
+            (BODY, b'{"a":2}', "miss"),
+            (BODY, b"", "miss"),
+        ):
+            answer, _ = through.get(make_call(reuse=True, body=body, same_as=same_as))
+            assert state(answer) == cache
+        assert [received.body for received in through.server.received] == [BODY, BODY, BODY]
+
+
 @pytest.mark.parametrize("messages", ["off", "retry"])
 def test_a_conversation_gets_a_new_answer_each_time(tmp_path: Path, messages: str) -> None:
     with forwarding(numbered(), tmp_path, reuse=make_reuse(messages=messages)) as through:

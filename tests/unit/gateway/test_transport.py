@@ -232,3 +232,22 @@ def test_watches_one_client_after_the_other(pair: tuple[Connection, socket.socke
         connection.watch(None)
         far.sendall(b"def")
         assert connection.receive() == b"def"
+
+
+def test_client_that_waits_no_longer_is_not_kept_waiting() -> None:
+    clock = Clock()
+    near, far = socket.socketpair()
+    connection = Connection(near, monotonic=clock)
+    with far:
+        connection.begin(client_fd=None, silence_s=60, deadline=clock.now + 0.01)
+        with pytest.raises(AbandonedError):
+            connection.receive()
+        connection.watch(None, clock.now - 1)
+        far.sendall(b"one")
+        assert connection.receive() == b"one"  # what is there is there
+        with pytest.raises(AbandonedError):
+            connection.receive()
+        connection.watch(None)
+        far.sendall(b"two")
+        assert connection.receive() == b"two"
+        connection.close()

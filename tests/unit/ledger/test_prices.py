@@ -97,3 +97,22 @@ def test_speed_and_tier_multiply_each_other(tmp_path: Path) -> None:
 )
 def test_prompt_saving_is_input_price_less_read_price(model: str, usage: Usage, nano: int) -> None:
     assert PRICES.prompt_saving(model, usage) == nano
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "model", "nano"),
+    [
+        ("claude-opus-4-8", "claude-opus-4-8", "claude-opus-4-8", 5000),
+        ("claude-opus-4-8", "claude-haiku-4-5", "claude-haiku-4-5", 1000),
+        ("claude-opus-4-8", "", "claude-opus-4-8", 5000),
+        ("claude-opus-4-8", "nobody", "claude-opus-4-8", 5000),
+        ("", "claude-haiku-4-5", "claude-haiku-4-5", 1000),
+        ("nobody", "claude-haiku-4-5", "claude-haiku-4-5", 1000),
+        ("nobody", "", "nobody", None),
+    ],
+)
+def test_request_is_charged_by_the_model_that_answered(
+    asked: str, answered: str, model: str, nano: int | None
+) -> None:
+    found = PRICES.charge(asked=asked, answered=answered, usage=Usage(input=1))
+    assert found == (model, nano)
