@@ -12,6 +12,7 @@ import logging
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from cco.api.events import error_of
 from cco.errors import CcoError, RequestError, Unavailable
 from cco.gateway import errors as gateway_errors
 
@@ -44,8 +45,7 @@ def answer(error: CcoError, *, status: int, path: str, request_id: str) -> Respo
         fields = gateway_errors.error_headers(error, request_id, length=len(data), status=status)
         response = Response(data, status=status, headers=fields)
     else:
-        told = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-        response = Response(json.dumps(told), status=status, mimetype="application/json")
+        response = Response(json.dumps(error_of(error)), status=status, mimetype="application/json")
         response.headers["x-cco-error"] = error.code
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
     if has_body or (request.method not in ("GET", "HEAD") and status in (403, 421)):

@@ -78,6 +78,11 @@ def number(
     return value
 
 
+def flag(given: Mapping[str, Any], name: str) -> bool:
+    """Return a member that must be true or false; without it it is false."""
+    return bool(_typed(given, name, default=False, kind=bool, words="true or false"))
+
+
 def _typed(given: Mapping[str, Any], name: str, default: Any, kind: type, words: str) -> Any:
     value = given.get(name, default)
     if value is None:

@@ -38,6 +38,7 @@ from cco.orchestration.invoke import Invoker
 from cco.orchestration.load import Load
 from cco.orchestration.router import Router
 from cco.orchestration.sessions import Sessions
+from cco.orchestration.slots import Slots
 from cco.paths import Paths
 from cco.sealing.custody import protect_process
 from cco.sealing.vault import Vault
@@ -120,6 +121,7 @@ class Services:
             self.store, now_ns=time.time_ns, name_of=self.agent_name, load=self.load
         )
         self.hooks = Hooks(self.runs)
+        self.slots = Slots(monotonic=time.monotonic)
         try:
             self._apply(settings)
         except BaseException:
@@ -286,7 +288,11 @@ class Services:
         if before is not None:
             before.close()
             self._retired = [one for one in (*self._retired, before) if one.running]
-        self.invoker = Invoker(settings, gateway, prices, now_ns=time.time_ns, load=self.load)
+        limit, rules = settings.agents.max_concurrent, catalog.rules
+        self.slots.configure(min(limit, rules.max_concurrent_agents))
+        self.invoker = Invoker(
+            settings, gateway, prices, slots=self.slots, load=self.load, now_ns=time.time_ns
+        )
         self.router = Router(team, self.load.of)
         self.published = published
         self.mounts.show(

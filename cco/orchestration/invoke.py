@@ -2,53 +2,63 @@
 """Runs one agent on one task: a single text completion through the gateway.
 
 The agent has no tools here, and its instructions say so. What it costs is recorded like any other
-request, under its name.
+request, under its name. Time and money of an invocation are bounded by ``[agents]``.
+
+Threading: an `Invoker` is everybody's.
 """
 
-import json
-from collections.abc import Callable, Mapping
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cco.catalog.definition import Agent
 from cco.config import Settings
-from cco.errors import (
-    BudgetExceeded,
-    CcoError,
-    Denied,
-    RequestError,
-    UpstreamError,
-    UpstreamRefused,
-    UpstreamTimeout,
-)
-from cco.gateway.call import Attribution, Call, SessionRef
+from cco.errors import CcoError, RequestError, UpstreamTimeout
+from cco.gateway.call import Answer, Attribution, Call, SessionRef
+from cco.gateway.copying import GOOD_REASONS
 from cco.gateway.errors import AnswerCut
-from cco.gateway.headers import Fields, first, index
-from cco.gateway.proxy import Gateway
-from cco.gateway.reuse import State
+from cco.gateway.headers import first, index
+from cco.gateway.proxy import CLIENT_GONE, Gateway
+from cco.gateway.transport import AbandonedError
 from cco.ledger.prices import Prices
 from cco.ledger.usage import Usage
 from cco.orchestration.load import Load
+from cco.orchestration.prompt import Invocation, affordable_tokens, compose
+from cco.orchestration.reply import cut_off, refusal
+from cco.orchestration.running import Run
 from cco.orchestration.slots import Slots
 
+log = logging.getLogger(__name__)
+
 API_VERSION: Final = "2023-06-01"
-DEFAULT_MAX_TOKENS: Final = 8192
-MAX_TASK_CHARS: Final = 400_000
-TEXT_ONLY: Final = (
-    "\n\nYou answer in one message and have no tools here: you cannot read files, run commands or"
-    " call other agents. Work from what the message holds, and say what you would have to look at"
-    " or run to be certain."
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Invocation:
-    """What is asked."""
+class Caller:
+    """Who asks, and how."""
 
-    agent: Agent
-    task: str
-    context: str = ""
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    api_key: str
+    """Used where the upstream has no credential of its own; may be empty."""
+    request_id: str
+    """Name of the ledger's row."""
+    session: SessionRef | None = None
+    """Whose cost it is, and whose upstream is asked."""
+    client_fd: int | None = None
+    """The caller's socket; when it hangs up, all that was begun is ended."""
+    is_fresh: bool = False
+    """Ask in any case, also what was answered before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What agents share by way of the project's knowledge."""
+
+    remembered: Callable[[str, str], str]
+    """Takes project and task, returns what is known about it as text; empty for nothing."""
+    learned: Callable[[str, str, str, str], None]
+    """Takes project, agent, task and the agent's answer."""
 
 
 class Invoker:
@@ -58,8 +68,11 @@ class Invoker:
         settings: models, limits and upstreams.
         gateway: requests go through it.
         prices: for the money in the answer; the same as the ledger's.
+        slots: the turns of all callers, configured; they outlive the settings.
+        sharing: what agents share; None for nothing.
         now_ns: the clock, Unix time in nanoseconds.
         load: told of the invocations under way.
+        monotonic: the gateway's clock.
     """
 
     def __init__(
@@ -68,92 +81,134 @@ class Invoker:
         gateway: Gateway,
         prices: Prices,
         *,
+        slots: Slots,
         now_ns: Callable[[], int],
         load: Load,
+        sharing: Sharing | None = None,
+        monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._settings = settings
         self._gateway = gateway
         self._prices = prices
+        self._slots = slots
+        self._sharing = sharing
         self._now_ns = now_ns
         self._load = load
-        limits = settings.agents
-        self._slots = Slots(limits.max_concurrent, timeout_s=limits.queue_timeout_s)
+        self._monotonic = monotonic
 
-    def invoke(
-        self,
-        asked: Invocation,
-        *,
-        api_key: str,
-        request_id: str,
-        session: SessionRef | None = None,
-        is_fresh: bool = False,
-    ) -> dict[str, Any]:
+    def invoke(self, asked: Invocation, caller: Caller) -> dict[str, Any]:
         """Return the agent's answer as `POST /api/agent/invoke` gives it.
 
         What was asked before, or is being asked, is not asked again: the answer that there is
         costs nothing, so no usage is told with it.
 
-        Args:
-            asked: agent, task and context.
-            api_key: the caller's, used where the upstream has no credential of its own.
-            request_id: name of the ledger's row.
-            session: whose cost it is, and whose upstream is asked.
-            is_fresh: ask in any case.
+        Raises:
+            RequestError, UpstreamError, AbandonedError: see `begin` and `Run`.
+        """
+        run = self.begin(asked, caller)
+        try:
+            for _ in run:
+                pass
+        finally:
+            run.close()
+        return run.result
+
+    def begin(self, asked: Invocation, caller: Caller) -> Run:
+        """Wait for a turn and ask; return when the answer has begun.
 
         Raises:
-            RequestError: the task is empty or too long, there is no credential, or all turns are
-                taken.
+            RequestError: there is no credential, money or turn to ask with.
+            BudgetExceeded: a budget is spent.
             UpstreamError: the provider refused or did not answer.
+            AbandonedError: the caller has hung up.
         """
-        _check(asked)
-        if not api_key and not self._gateway.has_credential(session):
+        if not caller.api_key and not self._gateway.has_credential(caller.session):
             raise RequestError(
                 "no-credential",
                 "there is no API key to ask the model provider with",
                 hint="Set ANTHROPIC_API_KEY, or credential in [[upstream]]",
             )
-        headers = [("content-type", "application/json"), ("anthropic-version", API_VERSION)]
-        if api_key:
-            headers.append(("x-api-key", api_key))
-        if is_fresh:
-            headers.append(("cache-control", "no-cache"))
-        with self._slots.turn(), self._load.running(asked.agent.name):
-            return self._ask(asked, headers=headers, request_id=request_id, session=session)
-
-    def _ask(
-        self, asked: Invocation, *, headers: Fields, request_id: str, session: SessionRef | None
-    ) -> dict[str, Any]:
-        model = self._settings.models[asked.agent.model]
-        began_ns = self._now_ns()
-        answer = self._gateway.forward(
-            Call(
-                method="POST",
-                target="/v1/messages",
-                headers=headers,
-                body=_body(asked, model=model),
-                request_id=request_id,
-                started_ns=began_ns,
-                session=session,
-                agent=Attribution(agent=asked.agent.name),
-                reuse=True,
+        limits = self._settings.agents
+        began_ns, deadline = self._now_ns(), self._monotonic() + limits.invoke_timeout_s
+        call = self._call(asked, caller, deadline=deadline)
+        with ExitStack() as held:
+            turn = self._slots.turn(
+                party=caller.session.id if caller.session else caller.request_id,
+                timeout_s=min(limits.queue_timeout_s, limits.invoke_timeout_s),
+                client_fd=caller.client_fd,
             )
+            held.enter_context(turn)
+            held.enter_context(self._load.running(asked.agent.name))
+            answer = self._gateway.forward(call)
+            held.callback(answer.close)
+            if answer.status != 200:
+                raise self._refusal(answer, deadline)
+            return Run(
+                answer,
+                tell=lambda run: self._result(asked, call, run, began_ns=began_ns),
+                held=held.pop_all(),
+                late=lambda: self._late(deadline),
+                client_fd=caller.client_fd,
+            )
+
+    def _call(self, asked: Invocation, caller: Caller, *, deadline: float) -> Call:
+        """Return the request; its answer may be no longer than the money allows.
+
+        Raises:
+            RequestError: not even the question can be paid for.
+        """
+        model = self._settings.models[asked.agent.model]
+        remembered = self._remembered(asked, caller)
+        body = compose(asked, model=model, max_tokens=asked.max_tokens, remembered=remembered)
+        affordable = affordable_tokens(
+            self._prices,
+            model,
+            body_bytes=len(body),
+            max_usd=self._settings.agents.invoke_max_usd,
         )
-        try:
-            data = b"".join(answer.body)
-        except AnswerCut as exc:
-            raise UpstreamError("upstream-broken", "the provider's answer broke off") from exc
-        finally:
-            answer.close()
-        told = _decode(data, status=answer.status)
-        is_cached = first(index(answer.headers), "x-cco-cache") in (State.HIT, State.COALESCED)
-        usage = Usage() if is_cached else Usage.from_mapping(told.get("usage"))
-        cost_nano = 0 if is_cached else self._prices.cost(model, usage)
+        if affordable is not None and affordable < asked.max_tokens:
+            body = compose(asked, model=model, max_tokens=affordable, remembered=remembered)
+        headers = [("content-type", "application/json"), ("anthropic-version", API_VERSION)]
+        headers += [("x-api-key", caller.api_key)] if caller.api_key else []
+        headers += [("cache-control", "no-cache")] if caller.is_fresh else []
+        return Call(
+            method="POST",
+            target="/v1/messages",
+            headers=headers,
+            body=body,
+            request_id=caller.request_id,
+            started_ns=self._now_ns(),
+            session=caller.session,
+            agent=Attribution(agent=asked.agent.name),
+            client_fd=caller.client_fd,
+            reuse=True,
+            same_as=self._same_as(asked, caller, model),
+            deadline=deadline,
+        )
+
+    def _same_as(self, asked: Invocation, caller: Caller, model: str) -> bytes:
+        """Return what requests that have one answer have in common.
+
+        Of what the project remembers that is the project: each answer adds to it, and no question
+        would ever be the same again.
+        """
+        project = caller.session.project if caller.session and self._sharing else ""
+        return compose(asked, model=model, max_tokens=asked.max_tokens, project=project)
+
+    def _result(self, asked: Invocation, call: Call, run: Run, *, began_ns: int) -> dict[str, Any]:
+        model, reply = self._settings.models[asked.agent.model], run.reply
+        usage = Usage() if run.is_cached else reply.usage
+        _, cost_nano = self._prices.charge(asked=model, answered=reply.model, usage=usage)
+        cost_nano = 0 if run.is_cached else cost_nano
+        if not run.is_cached and reply.stop_reason in GOOD_REASONS:
+            self._learn(asked, call, reply.text)
         return {
             "agent": asked.agent.name,
-            "model": str(told.get("model", model)),
-            "response": _text(told),
-            "stopReason": told.get("stop_reason"),
-            "cached": is_cached,
+            **({"reason": asked.reason} if asked.reason else {}),
+            "model": reply.model or model,
+            "response": reply.text,
+            "stopReason": reply.stop_reason,
+            "cached": run.is_cached,
             "usage": {
                 "input": usage.input,
                 "output": usage.output,
@@ -164,73 +219,43 @@ class Invoker:
             },
             "costUsd": None if cost_nano is None else cost_nano / 1e9,
             "latencyMs": round((self._now_ns() - began_ns) / 1e6, 3),
-            "requestId": request_id,
+            "requestId": call.request_id,
         }
 
+    def _refusal(self, answer: Answer, deadline: float) -> Exception:
+        """Return what to raise for an answer that is none."""
+        if (late := self._late(deadline)) is not None:
+            return late
+        if answer.status == CLIENT_GONE:
+            return AbandonedError()
+        try:
+            data = b"".join(answer.body)
+        except AnswerCut:
+            return cut_off()
+        return refusal(answer.status, data, code=first(index(answer.headers), "x-cco-error"))
 
-def _check(asked: Invocation) -> None:
-    if not asked.task.strip():
-        raise RequestError("empty-task", "the task is empty", hint="Say what the agent is to do")
-    if len(asked.task) + len(asked.context) > MAX_TASK_CHARS:
-        raise RequestError(
-            "task-too-large",
-            f"task and context are longer than {MAX_TASK_CHARS} characters",
-            hint="Give the agent only what it needs",
+    def _late(self, deadline: float) -> CcoError | None:
+        if self._monotonic() < deadline:
+            return None
+        return UpstreamTimeout(
+            "invoke-timeout",
+            f"the agent was not done after {self._settings.agents.invoke_timeout_s:g} seconds",
+            hint="Raise [agents] invoke_timeout_s, or give it a smaller task",
         )
 
+    def _remembered(self, asked: Invocation, caller: Caller) -> str:
+        if self._sharing is None or caller.session is None:
+            return ""
+        try:
+            return self._sharing.remembered(caller.session.project, asked.task)
+        except CcoError as error:  # an agent can work without
+            log.warning("nothing is remembered for %s: %s", asked.agent.name, error.message)
+            return ""
 
-def _body(asked: Invocation, *, model: str) -> bytes:
-    """Return the request: the agent's text first, which never changes, then what does."""
-    parts = [f"<context>\n{asked.context}\n</context>"] if asked.context else []
-    request = {
-        "model": model,
-        "max_tokens": asked.max_tokens,
-        "system": [
-            {
-                "type": "text",
-                "text": asked.agent.body + TEXT_ONLY,
-                "cache_control": {"type": "ephemeral"},
-            }
-        ],
-        "messages": [{"role": "user", "content": "\n\n".join([*parts, asked.task])}],
-    }
-    return json.dumps(request, ensure_ascii=False).encode()
-
-
-def _decode(data: bytes, *, status: int) -> Mapping[str, Any]:
-    """Return the provider's answer.
-
-    Raises:
-        CcoError: it is a refusal, ours or the provider's, or no JSON object.
-    """
-    try:
-        told = json.loads(data)
-    except (ValueError, RecursionError):
-        told = None
-    if status == 200 and isinstance(told, dict):
-        return told
-    error = told.get("error") if isinstance(told, dict) else None
-    words = str(error.get("message", "")) if isinstance(error, dict) else ""
-    raise _refusal(status, words or f"the provider answered {status} without a reason")
-
-
-def _refusal(status: int, words: str) -> CcoError:
-    words = words.removeprefix("CCO: ").rstrip(".")  # how the gateway begins its own
-    if status == 402:
-        return BudgetExceeded("budget-spent", words)
-    if status == 401:
-        return Denied("bad-credential", words, hint="Check the API key")
-    if status == 502:
-        return UpstreamRefused("upstream-refused", words)
-    if status == 504:
-        return UpstreamTimeout("upstream-timeout", words)
-    return UpstreamError("upstream-error", f"the provider answered {status}: {words}")
-
-
-def _text(told: Mapping[str, Any]) -> str:
-    blocks = told.get("content")
-    return "".join(
-        str(block.get("text", ""))
-        for block in (blocks if isinstance(blocks, list) else [])
-        if isinstance(block, dict) and block.get("type") == "text"
-    )
+    def _learn(self, asked: Invocation, call: Call, text: str) -> None:
+        if self._sharing is None or call.session is None or not text.strip():
+            return
+        try:
+            self._sharing.learned(call.session.project, asked.agent.name, asked.task, text)
+        except CcoError as error:  # the answer is there
+            log.warning("what %s found is not kept: %s", asked.agent.name, error.message)

@@ -165,3 +165,17 @@ def test_only_known_parameters_are_taken() -> None:
 
     assert caught.value.code == "unknown-parameter"
     assert caught.value.hint == "Known: since, until"
+
+
+@pytest.mark.parametrize(
+    ("told", "flag"), [({}, False), ({"a": False}, False), ({"a": True}, True)]
+)
+def test_flags(told: dict[str, Any], flag: bool) -> None:
+    assert given.flag(told, "a") is flag
+
+
+@pytest.mark.parametrize("value", ["true", 0, 1, [], {}])
+def test_flag_of_another_kind_is_refused(value: object) -> None:
+    with pytest.raises(RequestError) as caught:
+        given.flag({"a": value}, "a")
+    assert caught.value.message == "'a' must be true or false"

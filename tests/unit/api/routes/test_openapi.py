@@ -11,12 +11,13 @@ from werkzeug.routing import Rule
 from cco import __version__
 from cco.api.answers import wanted_members
 from cco.api.routes import stats
+from cco.api.routes.invoke import MAX_INVOCATIONS, MAX_MAX_TOKENS
 from cco.api.routes.openapi import load_document
 from cco.gateway.breaker import State
 from cco.gateway.circuits import NO_CREDENTIAL
 from cco.gateway.reuse import State as CacheState
 from cco.ledger.reports import MEMBERS
-from cco.orchestration.invoke import DEFAULT_MAX_TOKENS, MAX_TASK_CHARS
+from cco.orchestration.prompt import DEFAULT_MAX_TOKENS, MAX_TASK_CHARS
 from cco.orchestration.router import MAX_TASK
 from tests.unit.api.house import House
 
@@ -150,3 +151,6 @@ def test_closed_sets_are_those_of_the_code(house: House) -> None:
     task = SCHEMAS["Invocation"]["properties"]
     assert task["task"]["maxLength"] == MAX_TASK_CHARS
     assert task["maxTokens"]["default"] == DEFAULT_MAX_TOKENS
+    assert task["maxTokens"]["maximum"] == MAX_MAX_TOKENS
+    several = SCHEMAS["Invocations"]["properties"]["invocations"]
+    assert several["maxItems"] == MAX_INVOCATIONS
