@@ -61,7 +61,7 @@ class Server:
     port: int = _setting(3000, _between(0, 65535))
     """Port of the HTTP listener; 0 takes a free one."""
     threads: int = _setting(256, _between(4, 4096))
-    """Requests, streams included, that are served at once."""
+    """Requests to models, streams included, that are served at once; beside them all others are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,10 +110,10 @@ class Daemon:
             **more,
         }
 
-    def configure(self, more: str = "", *, port: int = 0) -> None:
+    def configure(self, more: str = "", *, port: int = 0, threads: int = 64) -> None:
         """Write the settings."""
         self.settings.write_text(
-            f"[server]\nport = {port}\nthreads = 64\n"
+            f"[server]\nport = {port}\nthreads = {threads}\n"
             f'[[upstream]]\nname = "offline"\nbase_url = "{self.upstream_url}"\n{more}'
         )
 

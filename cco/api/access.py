@@ -2,7 +2,7 @@
 """Who may call: processes of the daemon's own uid, under a loopback name, from no web page.
 
 A Unix peer is known by ``SO_PEERCRED``. A TCP peer is looked up in the kernel's table of
-connections, once per connection: both ends are on this machine, so the peer's socket is in
+connections, when it is accepted: both ends are on this machine, so the peer's socket is in
 ``/proc/net/tcp`` (or ``tcp6``) with its uid. Only an ESTABLISHED entry with an inode counts: a
 socket that its owner has closed is shown as uid 0. What cannot be told is refused.
 
@@ -42,7 +42,18 @@ class Guard:
 
     def __init__(self, *, uid: int) -> None:
         self._uid = uid
-        self._admitted: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._ours: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def is_ours(self, connection: socket.socket) -> bool:
+        """Say whether a connection is from our uid; of one that is, that is looked up once."""
+        if connection in self._ours:
+            return True
+        is_unix = connection.family == socket.AF_UNIX
+        uid = unix_uid(connection) if is_unix else tcp_uid(connection)
+        if uid != self._uid:
+            return False
+        self._ours.add(connection)
+        return True
 
     def check(self, connection: socket.socket, *, host: str, has_origin: bool) -> None:
         """Admit a request, or say why not; its body need not have been read.
@@ -60,16 +71,12 @@ class Guard:
             )
         if has_origin:
             raise Denied("foreign-origin", "web pages may not call CCO")
-        if connection in self._admitted:
-            return
-        uid = unix_uid(connection) if is_unix else tcp_uid(connection)
-        if uid != self._uid:
+        if not self.is_ours(connection):
             raise Denied(
                 "foreign-user",
                 "only the user who runs this CCO may call it",
                 hint="Start your own: cco daemon start",
             )
-        self._admitted.add(connection)
 
 
 def is_our_name(host: str, *, port: int) -> bool:

@@ -10,7 +10,6 @@ from werkzeug.datastructures import Headers
 from werkzeug.routing import Map
 
 from cco.api import errors
-from cco.api.access import Guard
 from cco.api.routes import (
     activity,
     agents,
@@ -48,11 +47,10 @@ class _Flask(Flask):
 def create_app(services: Services) -> Flask:
     """Return the application that serves `services`.
 
-    Requests are admitted by `Guard` before anything else, body included, is looked at.
+    Requests are admitted by the guard before anything else, body included, is looked at.
     """
     app = _Flask("cco", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # members keep their documented order
-    guard = Guard(uid=services.uid)
     errors.install(app)
 
     @app.before_request
@@ -61,7 +59,7 @@ def create_app(services: Services) -> Flask:
         request.environ["cco.request_id"] = made
         request_id.set(made)
         headers: Headers = request.headers
-        guard.check(
+        services.guard.check(
             request.environ["gunicorn.socket"],
             host=headers.get("Host", ""),
             has_origin="Origin" in headers,

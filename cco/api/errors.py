@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 STATUS = gateway_errors.STATUS
 STATUS_OF_CODE: dict[str, int] = {
     "agents-busy": 429,
+    "body-late": 408,
     "body-too-large": 413,
     "foreign-host": 421,
     "knowledge-off": 409,

@@ -18,6 +18,8 @@ from cco.orchestration.sessions import Session
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Largest request body, the provider's own limit rounded up."""
+SILENCE_S: Final = 30.0
+"""Longest wait for more of a body: its sender is on this machine."""
 MAX_EXACT: Final = 2**53
 """Up to here a float is a certain whole number."""
 
@@ -26,14 +28,23 @@ def body() -> bytes:
     """Return the request's body.
 
     Raises:
-        RequestError: it is larger than the limit.
+        RequestError: it is larger than the limit, or does not come to its end.
     """
     stream, parts, size = request.environ["wsgi.input"], [], 0
-    while data := stream.read(min(1024 * 1024, MAX_BODY_BYTES + 1 - size)):
-        parts.append(data)
-        size += len(data)
-        if size > MAX_BODY_BYTES:
-            raise RequestError("body-too-large", "the request is larger than 64 MB")
+    connection: socket.socket = request.environ["gunicorn.socket"]
+    connection.settimeout(SILENCE_S)
+    try:
+        while data := stream.read(min(1024 * 1024, MAX_BODY_BYTES + 1 - size)):
+            parts.append(data)
+            size += len(data)
+            if size > MAX_BODY_BYTES:
+                raise RequestError("body-too-large", "the request is larger than 64 MB")
+    except TimeoutError as exc:
+        raise RequestError(
+            "body-late", f"nothing more of the request's body came for {SILENCE_S:g} s"
+        ) from exc
+    finally:
+        connection.settimeout(None)
     return b"".join(parts)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cco import __version__, build
+from cco.api.access import Guard
 from cco.api.mounts import MountLine
 from cco.api.published import Published, publish
 from cco.catalog import loader
@@ -25,6 +26,7 @@ from cco.gateway import credentials
 from cco.gateway.balance import Bindings
 from cco.gateway.credentials import Credentials
 from cco.gateway.limits import PlanLimits
+from cco.gateway.places import Places
 from cco.gateway.proxy import Gateway
 from cco.gateway.reuse import Reuse
 from cco.ledger.budgets import Budgets
@@ -90,6 +92,7 @@ class Services:
         self.paths = paths
         self.http_url = http_url
         self.uid = uid
+        self.guard = Guard(uid=uid)
         self._started_s = time.monotonic()
         self.started_ns = time.time_ns()
         self.build = build.read()
@@ -104,6 +107,7 @@ class Services:
         self.vault = Vault.create()
         settings = load(environ, config=paths.config).settings
         self._lasting = _lasting(settings)
+        self.places = Places(settings.server.threads)
         self._reuse = Reuse(settings.cache, monotonic=time.monotonic)
         self.database = Path(settings.ledger.database or paths.state / "cco.db")
         self.store = Store.open(
@@ -161,14 +165,14 @@ class Services:
                 log.info("reloaded: %d agents", len(self.catalog.agents))
 
     def stop(self) -> None:
-        """Let answers under way end by themselves for a while, then end them."""
+        """Let requests that are there be answered for a while, then end them.
+
+        Whoever serves them calls `close` when they are, which ends the wait.
+        """
         self.mounts.stop()
-        gateways = [self.gateway, *self._retired]
-        deadline = time.monotonic() + DRAIN_S
-        while any(one.running for one in gateways) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for one in gateways:
-            one.stop()
+        if not self._is_closing.wait(DRAIN_S):
+            for one in (self.gateway, *self._retired):
+                one.stop()
 
     def close(self) -> None:
         """Let go of everything."""

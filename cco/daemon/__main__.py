@@ -46,7 +46,13 @@ def _serve(environ: dict[str, str]) -> int:
         from cco.api.services import Services
 
         services = Services(environ, paths=where, http_url=url, uid=uid)
-        return Hosted(create_app(services), services.reload, services.stop, services.close)
+        return Hosted(
+            create_app(services),
+            services.guard.is_ours,
+            services.reload,
+            services.stop,
+            services.close,
+        )
 
     try:
         Application(

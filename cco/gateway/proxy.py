@@ -132,6 +132,12 @@ class Gateway:
             raise
         return replace(answer, headers=answer.headers + _own_fields(entry))
 
+    def refuse(self, call: Call, error: CcoError) -> Answer:
+        """Answer with an error of ours, and nothing more than a row comes of the request."""
+        entry = Entry(call, self._accounts, self._monotonic)
+        answer = self._failed(call, entry, error)
+        return replace(answer, headers=answer.headers + _own_fields(entry))
+
     def reap(self) -> None:
         """Let go of what has rested too long; to be called now and then."""
         self._upstreams.reap()

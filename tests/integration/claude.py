@@ -88,7 +88,7 @@ class Place(Daemon):
         trusted = {"projects": {str(self.project): {"hasTrustDialogAccepted": True}}}
         (self.home / ".claude.json").write_text(json.dumps(_SETTLED | trusted))
 
-    def configure(self, more: str = "", *, port: int = 0) -> None:
+    def configure(self, more: str = "", *, port: int = 0, threads: int = 64) -> None:
         """Write the settings: the models agree with Claude Code's, the port outlives a restart."""
         models = "\n".join(f'{tier} = "{model}"' for tier, model in MODELS.items())
         super().configure(f"{more}\n[models]\n{models}\n", port=port)

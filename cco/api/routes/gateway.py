@@ -9,6 +9,7 @@ import errno
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from flask import Blueprint, Response, request
@@ -17,9 +18,10 @@ from werkzeug.datastructures import Headers
 
 from cco.api import given, wire
 from cco.api.services import Services
-from cco.errors import RequestError
+from cco.errors import RequestError, Unavailable
 from cco.gateway.call import Answer, Attribution, Call, SessionRef
 from cco.gateway.errors import AnswerCut
+from cco.gateway.places import Place
 
 PREFIX: Final = re.compile(r"^/s/[^/?]*")
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -54,20 +56,27 @@ def blueprint(services: Services) -> Blueprint:
         if session_id is not None:
             target = PREFIX.sub("", target, count=1)  # as written, which may not be as decoded
         headers = list(wire.current.headers)
-        answer = services.gateway.forward(
-            Call(
-                method=request.method,
-                target=target,
-                headers=headers,
-                body=given.body(),
-                request_id=request.environ["cco.request_id"],
-                started_ns=time.time_ns(),
-                session=session,
-                agent=_attribution(services, headers),
-                client_fd=request.environ["gunicorn.socket"].fileno(),
-            )
+        call = Call(
+            method=request.method,
+            target=target,
+            headers=headers,
+            body=b"",
+            request_id=request.environ["cco.request_id"],
+            started_ns=time.time_ns(),
+            session=session,
+            agent=_attribution(services, headers),
+            client_fd=request.environ["gunicorn.socket"].fileno(),
         )
-        return _respond(answer)
+        try:
+            place = services.places.take()  # first: a body may be long in coming
+        except Unavailable as error:
+            return _refused(services.gateway.refuse(call, error))
+        try:
+            call = replace(call, body=given.body(), started_ns=time.time_ns())
+            return _respond(services.gateway.forward(call), place)
+        except BaseException:
+            place.release()
+            raise
 
     return routes
 
@@ -102,8 +111,15 @@ def _attribution(services: Services, headers: Sequence[tuple[str, str]]) -> Attr
     )
 
 
-def _respond(answer: Answer) -> Response:
-    response = Passed(_Bytes(answer), status=f"{answer.status} {answer.reason}".strip())
+def _refused(answer: Answer) -> Response:
+    response = Passed(answer.body, status=answer.status, headers=answer.headers)
+    response.headers["Connection"] = "close"  # the body was not read
+    return response
+
+
+def _respond(answer: Answer, place: Place) -> Response:
+    body = _Bytes(answer, place)
+    response = Passed(body, status=f"{answer.status} {answer.reason}".strip())
     response.headers = Headers(list(answer.headers))
     response.direct_passthrough = True
     return response
@@ -112,9 +128,14 @@ def _respond(answer: Answer) -> Response:
 class _Bytes:
     """The answer's bytes for WSGI; a cut upstream cuts the client's connection too."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, place: Place) -> None:
         self._answer = answer
-        self.close = answer.close
+        self._place = place
+
+    def close(self) -> None:
+        """Give up what is left, and the place."""
+        self._answer.close()
+        self._place.release()
 
     def __iter__(self) -> Iterator[bytes]:
         return self

@@ -47,19 +47,30 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.post("/invoke")
     def invoke() -> ResponseReturnValue:
-        told = given.payload()
-        caller = _caller(services)
-        if "invocations" in told:
-            return _several(services, told, caller)
-        is_streamed = given.flag(told, "stream")
-        asked = _Wanted.parse(told).invocation(services)
+        place = services.places.take()  # it may have to wait for its turn, in a thread
         try:
-            run = services.invoker.begin(asked, caller)
-            return _streamed(run) if is_streamed else _whole(run)
-        except AbandonedError:
-            return Response(status=CLIENT_GONE)
+            response = _answer(services)
+            response.call_on_close(place.release)
+        except BaseException:
+            place.release()
+            raise
+        return response
 
     return routes
+
+
+def _answer(services: Services) -> Response:
+    told = given.payload()
+    caller = _caller(services)
+    if "invocations" in told:
+        return _several(services, told, caller)
+    is_streamed = given.flag(told, "stream")
+    asked = _Wanted.parse(told).invocation(services)
+    try:
+        run = services.invoker.begin(asked, caller)
+        return _streamed(run) if is_streamed else _whole(run)
+    except AbandonedError:
+        return Response(status=CLIENT_GONE)
 
 
 def _caller(services: Services) -> Caller:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from cco.api import app as module
+from cco.api.access import Guard
 from cco.api.routes import health
 from cco.log import request_id
 from tests.unit.api.house import House, error_of, provider_error_of
@@ -54,8 +54,7 @@ def test_strangers_get_nothing_on_any_route(
 
 @pytest.mark.parametrize("by_tcp", [True, False])
 def test_another_user_gets_nothing(by_tcp: bool, house: House) -> None:
-    house.services.uid += 1
-    house.app = module.create_app(house.services)
+    house.services.guard = Guard(uid=house.services.uid + 1)
 
     assert error_of(house.ask("GET", "/health", by_tcp=by_tcp)) == (403, "foreign-user")
 

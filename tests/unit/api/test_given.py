@@ -2,6 +2,7 @@
 """Reading what a caller sent, whatever it is."""
 
 import io
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,7 +30,9 @@ class Endless(io.RawIOBase):
 def in_request(read: Callable[[], Any], body: Any) -> Any:
     """Return what `read` returns inside of a request with this body."""
     stream = io.BytesIO(body) if isinstance(body, bytes) else body
-    with Flask("test").test_request_context("/", environ_overrides={"wsgi.input": stream}):
+    ours, theirs = socket.socketpair()
+    environ = {"wsgi.input": stream, "gunicorn.socket": ours}
+    with ours, theirs, Flask("test").test_request_context("/", environ_overrides=environ):
         return read()
 
 
@@ -47,6 +50,21 @@ def test_body_may_be_as_large_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(RequestError) as caught:
         in_request(given.body, b"0123456789A")
     assert caught.value.code == "body-too-large"
+
+
+def test_body_that_does_not_come_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(given, "SILENCE_S", 0.01)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ours.makefile("rb") as stream:
+        theirs.sendall(b"half")
+        environ = {"wsgi.input": stream, "gunicorn.socket": ours}
+        with Flask("test").test_request_context("/", environ_overrides=environ):
+            with pytest.raises(RequestError) as caught:
+                given.body()
+            assert caught.value.code == "body-late"
+            assert ours.gettimeout() is None  # an answer may take its time
 
 
 def test_body_without_end_is_not_read_on() -> None:

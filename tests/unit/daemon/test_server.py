@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -182,7 +183,10 @@ def hosted(noted: list[str]) -> Hosted:
     def note(what: str) -> Any:
         return lambda: noted.append(what)
 
-    return Hosted(lambda *_: [b""], note("reload"), note("stop"), note("close"))
+    def is_ours(_: object) -> bool:
+        return True
+
+    return Hosted(lambda *_: [b""], is_ours, note("reload"), note("stop"), note("close"))
 
 
 @contextmanager
@@ -205,10 +209,10 @@ def application(
 def test_gunicorn_is_told_what_it_is_to_be() -> None:
     with application() as app:
         cfg = app.cfg
-        assert (cfg.workers, cfg.threads, cfg.worker_class_str) == (1, 17, cfg.worker_class_str)
+        assert (cfg.workers, cfg.threads) == (1, 17 + server.SPARE_THREADS)
         assert cfg.worker_class is server.Worker
         assert cfg.logger_class is GunicornLog
-        assert cfg.worker_connections == 1017
+        assert cfg.worker_connections == cfg.threads + server.MAX_CONNECTIONS
         assert cfg.graceful_timeout == server.GRACE_S
         assert not cfg.preload_app  # threads and database are made in the worker
         assert cfg.reuse_port is False
@@ -223,7 +227,7 @@ def test_setting_that_gunicorn_does_not_know_is_left_out() -> None:
             app.cfg.settings.pop(name, None)
         app.load_config()
 
-        assert app.cfg.threads == 17
+        assert app.cfg.threads == 17 + server.SPARE_THREADS
 
 
 def test_worker_builds_what_is_served() -> None:
@@ -256,7 +260,7 @@ def test_worker_that_cannot_begin_ends_the_arbiter_too(
 
 def test_hangup_reloads_in_a_thread_of_its_own() -> None:
     threads: list[threading.Thread] = []
-    made = Hosted(lambda *_: [], lambda: threads.append(threading.current_thread()), print, print)
+    made = replace(hosted([]), reload=lambda: threads.append(threading.current_thread()))
     with application(lambda: made) as app:
         app.load()
         app.take_hangup(signal.SIGHUP, None)

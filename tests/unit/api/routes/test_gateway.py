@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from werkzeug.test import TestResponse
 
+from cco.api import given
 from cco.api.routes.gateway import Passed
+from cco.gateway.places import Places
 from tests.mounting import wait_until
 from tests.rawserver import RawServer, always, chunk, reply, serving
 from tests.unit.api.house import House, open_house, provider_error_of
@@ -216,3 +219,48 @@ def test_cut_of_the_upstream_cuts_the_client_too(
         got.extend(items)
     answer.close()
     assert [item for item in got if item] == [b"half"]
+
+
+def test_request_without_a_place_is_refused_before_its_body_is_read(
+    house: House, upstream: RawServer, expect_log: ExpectLog
+) -> None:
+    expect_log("POST /v1/messages: 0 requests are under way")
+    house.services.places = Places(0)
+    session, _ = house.register()
+    answer = house.ask("POST", f"/s/{session}/v1/messages", data=BODY)
+
+    assert provider_error_of(answer) == (503, "no-room", "api_error")
+    assert "Raise threads in [server]" in answer.get_json()["error"]["message"]
+    assert answer.headers["retry-after"] == "1"  # so the client tries again, as long as it likes
+    assert answer.headers["connection"] == "close"
+    assert upstream.received == []
+    (row,) = rows(house)
+    assert (row["status"], row["error"], row["cost_nano"]) == (503, "no-room", 0)
+    assert (row["session_id"], row["request_bytes"]) == (session, 0)
+    assert house.ask("GET", "/api/sessions").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+def test_place_is_free_again_after_each_answer(
+    method: str, house: House, expect_log: ExpectLog
+) -> None:
+    expect_log("1 requests are under way")
+    house.services.places = Places(1)
+
+    def ask() -> TestResponse:
+        return house.ask(method, "/v1/messages", data=BODY)
+
+    for _ in range(3):
+        answer = ask()
+        assert (answer.status_code, ask().status_code) == (200, 503)
+        answer.close()
+
+
+def test_place_is_free_again_after_a_body_that_is_too_large(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(given, "MAX_BODY_BYTES", 10)
+    house.services.places = Places(1)
+    for _ in range(3):
+        answer = house.ask("POST", "/v1/messages", data=BODY)
+        assert provider_error_of(answer)[:2] == (413, "body-too-large")

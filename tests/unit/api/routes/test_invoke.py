@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
+from cco.gateway.places import Places
 from cco.gateway.sse import Decoder
 from tests.forwarding import STREAM, refusing, streamed
 from tests.mounting import wait_until
@@ -334,3 +335,21 @@ def test_task_that_fits_nobody_is_no_ones(house: House, upstream: RawServer) -> 
     assert error_of(told) == (400, "no-agent-fits")
     assert "cco agents" in told.get_json()["error"]["hint"]
     assert upstream.received == []
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_invocation_has_one_of_the_places_until_it_is_answered(
+    is_streamed: bool, house: House, expect_log: Callable[[str], None]
+) -> None:
+    # Those that wait for a turn would have every thread otherwise.
+    expect_log("1 requests are under way")
+    house.services.places = Places(1)
+
+    def ask() -> TestResponse:
+        return house.ask("POST", "/api/agent/invoke", asked(stream=is_streamed), headers=KEY)
+
+    for _ in range(2):
+        answer = ask()
+        assert answer.status_code == 200
+        assert error_of(ask()) == (503, "no-room")
+        answer.close()
