@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening the ledger's file: modes, durability, integrity check, setting a damaged one aside.
+"""Opening a database of ours: modes, durability, integrity check, setting a damaged one aside.
 
 The file is 0600, a directory made for it 0700. Whoever opens it for writing holds an exclusive
 lock on the directory while checking, setting aside and migrating, so that of two processes that
@@ -11,12 +11,13 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from cco.ledger.schema import migrate, read_version
+from cco.ledger.schema import LEDGER
+from cco.ledger.versions import Schema
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,11 @@ _PRAGMAS: Final = (
 _WAL_PARTS: Final = ("-wal", "-shm")
 
 
-def open_writer(path: Path) -> sqlite3.Connection:
-    """Open the database for writing: sound, private, of the current schema.
+def open_writer(path: Path, schema: Schema = LEDGER) -> sqlite3.Connection:
+    """Open the database for writing: sound, private, of the current version.
 
     A damaged file is renamed to ``<name>.damaged-<UTC stamp>``, with that name in the log, and a
-    fresh one begun; what runs at this moment (sessions, agents) is carried over if it can be read.
+    fresh one begun; what is lasting is carried over if it can be read.
 
     Raises:
         StoreError: newer than this CCO, or not ours.
@@ -52,14 +53,14 @@ def open_writer(path: Path) -> sqlite3.Connection:
         path.parent.mkdir(mode=0o700, exist_ok=True)
     with _locked(path.parent):
         try:
-            return _open_sound(path)
+            return _open_sound(path, schema)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             damaged = _set_aside(path)
-            log.error("The ledger was damaged (%s); set aside as %s", error, damaged)
-        connection = _open_sound(path)
-        _carry_over(damaged, connection)
+            log.error("The %s was damaged (%s); set aside as %s", schema.name, error, damaged)
+        connection = _open_sound(path, schema)
+        _carry_over(damaged, connection, schema.lasting)
         return connection
 
 
@@ -85,19 +86,19 @@ def _connect(path: Path, *, mode: str) -> sqlite3.Connection:
     )
 
 
-def _open_sound(path: Path) -> sqlite3.Connection:
+def _open_sound(path: Path, schema: Schema) -> sqlite3.Connection:
     # SQLite gives the -wal and -shm files the mode of the database.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = _connect(path, mode="rw")
     try:
         _check(connection)
-        read_version(connection)  # nothing is changed in a file that is not ours
+        schema.read_version(connection)  # nothing is changed in a file that is not ours
         path.chmod(0o600)
         # Takes effect on an empty file only, and lets retention give pages back later.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for pragma in _PRAGMAS:
             connection.execute(pragma)
-        migrate(connection)
+        schema.migrate(connection)
     except BaseException:
         connection.close()
         raise
@@ -137,9 +138,8 @@ def _set_aside(path: Path) -> Path:
     return target
 
 
-def _carry_over(damaged: Path, fresh: sqlite3.Connection) -> None:
-    """Copy what runs at this moment: a session must not die of a broken page in old figures."""
-    for table in ("sessions", "agent_runs"):
+def _carry_over(damaged: Path, fresh: sqlite3.Connection, tables: Iterable[str]) -> None:
+    for table in tables:
         try:
             with closing(_connect(damaged, mode="ro")) as old:
                 rows = old.execute(f"SELECT * FROM {table} WHERE ended_ns IS NULL").fetchall()

@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schema of the ledger: the one description of every table and column, and its migrations.
 
-``MIGRATIONS[n]`` brings a database from version n to n + 1; a fresh one goes through all of them.
-An entry that was released is never edited: what changes is appended. The version lies in
-``PRAGMA user_version``, and ``PRAGMA application_id`` tells our file from somebody else's. The
-comments stand inside the statements, so ``sqlite3 FILE .schema`` shows them.
-
-Kept to what SQLite 3.34 knows, the oldest that a supported distribution ships (no ``STRICT``, no
-``RETURNING``).
+The comments stand inside the statements, so ``sqlite3 FILE .schema`` shows them. Kept to what
+SQLite 3.34 knows, the oldest that a supported distribution ships (no ``STRICT``, no ``RETURNING``).
 """
 
-import sqlite3
 from typing import Final
 
-from cco.errors import StoreError
 from cco.ledger import rollups
-
-APPLICATION_ID: Final = 0x63636F31
-"""``cco1`` in ASCII."""
+from cco.ledger.versions import Schema
 
 _REQUESTS: Final = """
 CREATE TABLE requests (
@@ -116,49 +107,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     ),
 )
 
-SCHEMA_VERSION: Final = len(MIGRATIONS)
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database to ``SCHEMA_VERSION``: all of the missing steps, or none of them.
-
-    Raises:
-        StoreError: the database is of a newer CCO, or is not ours.
-    """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = read_version(connection)
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        if version < SCHEMA_VERSION:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
-def read_version(connection: sqlite3.Connection) -> int:
-    """Return the schema version of a database, 0 for an empty one.
-
-    Raises:
-        StoreError: the database is of a newer CCO, or is not ours.
-    """
-    [application] = connection.execute("PRAGMA application_id").fetchone()
-    [version] = connection.execute("PRAGMA user_version").fetchone()
-    [objects] = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application != APPLICATION_ID and (application or version or objects):
-        raise StoreError(
-            "ledger-foreign",
-            "The ledger's file is a database of another program",
-            hint="Name another file as database in the [ledger] section of the settings.",
-        )
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            "ledger-newer",
-            f"The ledger has schema version {version}, this CCO knows {SCHEMA_VERSION} at most",
-            hint="Install the newer CCO again, or name another database in the [ledger] settings.",
-        )
-    return int(version)
+LEDGER: Final = Schema(
+    name="ledger",
+    application_id=0x63636F31,  # cco1
+    migrations=MIGRATIONS,
+    remedy="Name another file as database in the [ledger] section of the settings",
+    # What runs at this moment: a session must not die of a broken page in old figures.
+    lasting=("sessions", "agent_runs"),
+)

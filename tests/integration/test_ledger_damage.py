@@ -14,7 +14,7 @@ import pytest
 from cco.errors import StoreError
 from cco.ledger import reports
 from cco.ledger.rows import AgentRun, RequestRow, SessionRow
-from cco.ledger.schema import SCHEMA_VERSION
+from cco.ledger.schema import LEDGER
 from cco.ledger.store import Store
 
 DEADLINE_S = 30
@@ -175,7 +175,7 @@ def test_two_damages_in_one_second_keep_both_files(path: Path, expect_log: Expec
 
 def test_ledger_of_a_newer_version_is_refused_untouched(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {LEDGER.version + 1}")
     content = path.read_bytes()
 
     with pytest.raises(StoreError) as caught:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cco.ledger import rollups, schema
+from cco.ledger import rollups
 from cco.ledger.rows import RequestRow
+from cco.ledger.schema import LEDGER
 from cco.ledger.store import Store
 from cco.ledger.sums import PROJECT, Scope, Sums, by_span, grouped
 from cco.ledger.usage import Usage
@@ -129,9 +130,9 @@ def test_database_from_before_the_rollups_is_summed_up(tmp_path: Path) -> None:
     """A ledger of the first schema version, opened by this one."""
     path = tmp_path / "ledger.db"
     with sqlite3.connect(path, isolation_level=None) as old:
-        for statement in schema.MIGRATIONS[0]:
+        for statement in LEDGER.migrations[0]:
             old.execute(statement)
-        old.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        old.execute(f"PRAGMA application_id = {LEDGER.application_id}")
         old.execute("PRAGMA user_version = 1")
     old.close()
     with Store.open(path) as store:
