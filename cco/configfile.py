@@ -82,12 +82,20 @@ def load(
         text = _read(path, is_required=path == required)
         if text is not None:
             loaded = parse(text, source=str(path), base=loaded)
-    if project is not None:
-        path = project / ".cco.toml"
-        text = _read(path, is_foreign=True)
-        if text is not None:
-            loaded = parse(text, source=str(path), base=loaded, allowed=PROJECT_KEYS)
-    return loaded
+    return loaded if project is None else load_project(project, base=loaded)
+
+
+def load_project(project: Path, *, base: Loaded) -> Loaded:
+    """Return `base` with the project's ``.cco.toml`` over it, if there is one.
+
+    Raises:
+        ConfigError: it cannot be read, or sets what a project must not.
+    """
+    path = project / ".cco.toml"
+    text = _read(path, is_foreign=True)
+    if text is None:
+        return base
+    return parse(text, source=str(path), base=base, allowed=PROJECT_KEYS)
 
 
 def parse(text: str, *, source: str, base: Loaded, allowed: frozenset[str] | None = None) -> Loaded:

@@ -18,6 +18,7 @@ from cco.api.routes import (
     health,
     hooks,
     invoke,
+    knowledge,
     limits,
     metrics,
     mount,
@@ -65,7 +66,7 @@ def create_app(services: Services) -> Flask:
             has_origin="Origin" in headers,
         )
 
-    teams = (agents, route, invoke)
+    teams = (agents, route, invoke, knowledge)
     reports = (stats, activity, limits, cache, metrics, openapi)
     for module in (health, sessions, mount, hooks, *teams, *reports, gateway):
         app.register_blueprint(module.blueprint(services))

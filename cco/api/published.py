@@ -20,6 +20,7 @@ from cco.build import Build
 from cco.catalog import render
 from cco.catalog.loader import Catalog
 from cco.errors import NotFound
+from cco.orchestration.sessions import Session
 from cco.sealing.vault import Vault
 
 SEALED: Final = ("agents", "orchestrator", "hooks")
@@ -43,6 +44,15 @@ More:  cco --help
 """
 
 
+Told = Callable[[Session | None], str]
+"""Text for a session; None is a process outside of all sessions."""
+Recalled = Callable[[Session | None, int], str]
+"""What is remembered for a session, in at most so many bytes."""
+
+MAX_CONTEXT_BYTES: Final = 9_800
+"""Claude Code replaces a hook's output of more than 10 000 characters by its beginning."""
+
+
 @dataclass(frozen=True, slots=True)
 class File:
     """One file of the mount."""
@@ -60,7 +70,7 @@ class Published:
 
     generation: str
     files: Mapping[str, File]
-    dynamic: Mapping[str, Callable[[], str]]
+    dynamic: Mapping[str, Told]
     """Paths whose text depends on the session that reads them."""
     made_ns: int
 
@@ -76,14 +86,14 @@ class Published:
         ]
         return sorted(listed, key=lambda entry: str(entry["path"]))
 
-    def read(self, path: str) -> File:
-        """Return one file, rendered now if it depends on the session.
+    def read(self, path: str, session: Session | None = None) -> File:
+        """Return one file, rendered now if it depends on the session that reads it.
 
         Raises:
             NotFound: the mount has no such file.
         """
         if path in self.dynamic:
-            return _file(self.dynamic[path]().encode(), is_private=True)
+            return _file(self.dynamic[path](session).encode(), is_private=True)
         if path not in self.files:
             raise NotFound("unknown-file", f"the mount has no file '{path}'")
         return self.files[path]
@@ -100,7 +110,15 @@ class Published:
 
 
 def publish(
-    catalog: Catalog, vault: Vault, *, version: str, build: Build, api_url: str, now_ns: int
+    catalog: Catalog,
+    vault: Vault,
+    *,
+    version: str,
+    build: Build,
+    api_url: str,
+    now_ns: int,
+    at_start: Recalled,
+    after_compaction: Recalled,
 ) -> Published:
     """Seal and render a catalogue.
 
@@ -111,6 +129,8 @@ def publish(
         build: for the manifest.
         api_url: where hooks are posted, such as ``http://127.0.0.1:3000``.
         now_ns: Unix time in nanoseconds, the files' modification time.
+        at_start: what a new session is told of what is known.
+        after_compaction: what a compacted session is told again.
     """
     documents = {
         "agents": render.agents_document(catalog),
@@ -146,11 +166,16 @@ def publish(
         generation=files[".manifest"].digest[:16],
         files=files,
         dynamic={
-            "plugin/context/startup.md": lambda: render.startup_context(catalog),
-            "plugin/context/compact.md": lambda: render.compact_context(catalog),
+            "plugin/context/startup.md": _told(render.startup_context(catalog), at_start),
+            "plugin/context/compact.md": _told(render.compact_context(catalog), after_compaction),
         },
         made_ns=now_ns,
     )
+
+
+def _told(brief: str, recalled: Recalled) -> Told:
+    room_bytes = MAX_CONTEXT_BYTES - len(brief.encode())
+    return lambda session: brief + recalled(session, room_bytes)
 
 
 def _file(data: bytes, *, is_private: bool) -> File:

@@ -19,9 +19,10 @@ from cco.api.mounts import MountLine
 from cco.api.published import Published, publish
 from cco.catalog import loader
 from cco.catalog.loader import Catalog
+from cco.config import Knowledge as KnowledgeSettings
 from cco.config import Settings
-from cco.configfile import load
-from cco.errors import CcoError, NotFound
+from cco.configfile import Loaded, load, load_project
+from cco.errors import CcoError, ConfigError, NotFound
 from cco.gateway import credentials
 from cco.gateway.balance import Bindings
 from cco.gateway.credentials import Credentials
@@ -37,7 +38,9 @@ from cco.ledger.store import Store
 from cco.orchestration.attribution import AgentRuns
 from cco.orchestration.hooks import Hooks
 from cco.orchestration.invoke import Invoker
+from cco.orchestration.knowledge import Knowledge
 from cco.orchestration.load import Load
+from cco.orchestration.recall import Recall
 from cco.orchestration.router import Router
 from cco.orchestration.sessions import Sessions
 from cco.orchestration.slots import Slots
@@ -124,8 +127,15 @@ class Services:
         self.runs = AgentRuns(
             self.store, now_ns=time.time_ns, name_of=self.agent_name, load=self.load
         )
-        self.hooks = Hooks(self.runs)
         self.slots = Slots(monotonic=time.monotonic)
+        self.knowledge = Knowledge(self.database.with_name("knowledge.db"), now_ns=time.time_ns)
+        self.recall = Recall(
+            self.knowledge,
+            settings=self.knowledge_settings,
+            is_sharing=lambda: self.catalog.rules.knowledge_sharing,
+            uid=uid,
+        )
+        self.hooks = Hooks(self.runs, self.recall)
         try:
             self._apply(settings)
         except BaseException:
@@ -179,6 +189,7 @@ class Services:
         self._is_closing.set()
         self.gateway.close()
         self.store.close()
+        self.knowledge.close()
         self.sessions.close()
         self.vault.close()
 
@@ -194,6 +205,14 @@ class Services:
             return self.catalog.find(agent_type.removeprefix("cco:")).name
         except NotFound:
             return agent_type
+
+    def knowledge_settings(self, project: str) -> KnowledgeSettings:
+        """Return what holds in a project; nothing is kept where its own file is broken."""
+        try:
+            return load_project(Path(project), base=Loaded(self.settings, {})).settings.knowledge
+        except ConfigError as error:
+            log.debug("no knowledge for a project: %s", error.message)
+            return KnowledgeSettings(enabled=False)
 
     def warnings(self) -> list[Warned]:
         """Return what a user should mend."""
@@ -270,6 +289,8 @@ class Services:
             build=self.build,
             api_url=self.http_url or NO_URL,
             now_ns=time.time_ns(),
+            at_start=self.recall.at_start,
+            after_compaction=self.recall.after_compaction,
         )
         reuse = self._reuse
         if settings.cache != reuse.settings:  # else what is kept outlives the reload

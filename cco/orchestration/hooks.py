@@ -2,13 +2,16 @@
 """What CCO does when Claude Code reports an event.
 
 A hook never blocks, never decides and never calls a model; an event that CCO does not know, or
-input that is not as expected, is answered with nothing.
+input that is not as expected, is answered with nothing. Nothing is kept of a caller that names no
+session.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from cco.orchestration.attribution import AgentRuns
+from cco.orchestration.recall import Recall
+from cco.orchestration.sessions import Session
 
 
 class Hooks:
@@ -16,26 +19,50 @@ class Hooks:
 
     Args:
         runs: learns which subagents run.
+        recall: keeps what must survive.
     """
 
-    def __init__(self, runs: AgentRuns) -> None:
+    def __init__(self, runs: AgentRuns, recall: Recall) -> None:
         self._runs = runs
+        self._recall = recall
 
-    def handle(self, event: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    def handle(
+        self, event: str, given: Mapping[str, Any], *, session: Session | None = None
+    ) -> dict[str, Any] | None:
         """Take one event in; return the hook's output, None for no decision.
 
         Args:
             event: name as Claude Code spells it, such as ``SubagentStart``.
             given: the hook's input; any member may be missing or of any type.
+            session: the launch of cco that it belongs to.
         """
-        session, agent_id = given.get("session_id"), given.get("agent_id")
-        agent_type = given.get("agent_type")
-        if not (isinstance(session, str) and isinstance(agent_id, str) and agent_id):
-            return None
+        texts = {name: value for name, value in given.items() if isinstance(value, str) and value}
+        if session is not None and {"session_id", "transcript_path"} <= texts.keys():
+            self._recall.note_place(
+                session, client_session=texts["session_id"], path=texts["transcript_path"]
+            )
         # A compaction ends with a SubagentStop of the type "": no agent of ours.
-        if isinstance(agent_type, str) and agent_type:
-            if event == "SubagentStart":
-                self._runs.started(session, agent_id, agent_type)
-            elif event == "SubagentStop":
-                self._runs.ended(session, agent_id, agent_type)
+        if (
+            event.startswith("Subagent")
+            and {"session_id", "agent_id", "agent_type"} <= texts.keys()
+        ):
+            self._subagent(event, texts, session)
+        elif event == "PreCompact" and session is not None:
+            # Whatever is answered to it is put into the prompt: nothing ever is.
+            self._recall.before_compaction(session)
         return None
+
+    def _subagent(self, event: str, texts: Mapping[str, str], session: Session | None) -> None:
+        run = texts["session_id"], texts["agent_id"], texts["agent_type"]
+        if event == "SubagentStart":
+            self._runs.started(*run)
+        elif event == "SubagentStop":
+            self._runs.ended(*run)
+            if session is not None:
+                self._recall.learned(
+                    session.row.project,
+                    self._runs.name(*run[:2]),
+                    "",
+                    texts.get("last_assistant_message", ""),
+                    session=session.id,
+                )

@@ -14,7 +14,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.post("/<event>")
     def handle(event: str) -> ResponseReturnValue:
-        output = services.hooks.handle(event, given.payload())
+        output = services.hooks.handle(event, given.payload(), session=given.session(services))
         # An empty answer is the only one that Claude Code takes for "no decision" at every event.
         return ("", 204) if output is None else jsonify(output)
 

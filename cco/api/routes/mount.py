@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from cco.api import given
 from cco.api.services import Services
 from cco.errors import Denied, RequestError
+from cco.orchestration.sessions import Session
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -49,9 +50,10 @@ def blueprint(services: Services) -> Blueprint:
         path = request.args.get("path")
         if path is None:
             raise RequestError("missing-member", "the request has no 'path'")
-        found = services.published.read(path)
+        session = given.session(services)
+        found = services.published.read(path, session)
         if found.is_private:
-            _require_reader(services)
+            _require_reader(services, session)
         answer = Response(found.data, mimetype="application/octet-stream")
         answer.headers["x-cco-digest"] = found.digest
         return answer
@@ -59,7 +61,7 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-def _require_reader(services: Services) -> None:
+def _require_reader(services: Services, session: Session | None) -> None:
     """Refuse a process that may not read the unsealed files.
 
     The mount names the caller's uid and the token it found in the caller's environment.
@@ -69,9 +71,7 @@ def _require_reader(services: Services) -> None:
     """
     uid = request.headers.get("x-cco-caller-uid", str(services.uid))
     is_owner = uid == str(services.uid)
-    if not is_owner or (
-        services.settings.vfs.access == "session" and given.session(services) is None
-    ):
+    if not is_owner or (services.settings.vfs.access == "session" and session is None):
         raise Denied(
             "not-in-session",
             "only processes that cco started may read the unsealed files",

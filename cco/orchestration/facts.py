@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What knowledge consists of, what may be kept, and how it is said within a cap; pure."""
+
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from cco.errors import RequestError
+from cco.orchestration.redaction import find_secret, redact
+
+TYPES: Final = (
+    "decision",
+    "architecture",
+    "configuration",
+    "issue",
+    "implementation",
+    "completion",
+)
+"""The most valuable first: the last ones make room when there is too much."""
+USER: Final = "user"
+"""Source of what the user stored; everything else was gathered."""
+
+MAX_TEXT: Final = 4_000
+"""Characters of one fact."""
+BYTES_PER_TOKEN: Final = 2
+"""The conservative count: models make one token of some four bytes of English, of two or more of
+anything else that people write (measured by the makers' counts for Chinese and for hexadecimal)."""
+
+_MAX_SCANNED: Final = 20_000
+"""Characters of a gathered text that are looked at."""
+_MAX_WORDS: Final = 32
+_WORD: Final = re.compile(r"\w+")
+_MIN_PREFIX: Final = 3
+"""Shorter words would match the beginning of almost anything."""
+_LINE_CHARS: Final = 400
+"""What is shown of one fact among others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is known of a project."""
+
+    id: int
+    project: str
+    type: str
+    text: str
+    source: str
+    """`USER`, or the name of the agent that told it."""
+    session: str
+    """Launch of cco that it came from; "" where it came from none."""
+    created_ns: int
+
+
+def checked(text: str, type_: str) -> str:
+    """Return a text as it is kept, having looked whether it may be.
+
+    Raises:
+        RequestError: it is empty, too long or no text, it holds a secret, or there is no such type.
+    """
+    if type_ not in TYPES:
+        raise RequestError(
+            "unknown-type", f"there is no type {type_[:40]!r}", hint=f"Known: {', '.join(TYPES)}"
+        )
+    text = text.strip()
+    if not text:
+        raise RequestError("empty-text", "there is nothing to store", hint="Say what is known")
+    if len(text) > MAX_TEXT:
+        raise RequestError(
+            "text-too-long",
+            f"a fact has at most {MAX_TEXT} characters, this one has {len(text)}",
+            hint="Store the point of it, and the path of the rest",
+        )
+    if any(not char.isprintable() and char not in "\n\t\r" for char in text):
+        raise RequestError("not-text", "this is no plain text", hint="Store words, not data")
+    if kind := find_secret(text):
+        raise RequestError(
+            "secret-refused",
+            f"the text seems to hold {kind}, which is never stored",
+            hint="Leave it out, and say where it is kept instead",
+        )
+    return text
+
+
+def condensed(text: str, limit: int) -> str:
+    """Return a gathered text in one line of at most `limit` characters, without secrets."""
+    text = "".join(c if c.isprintable() else " " for c in redact(text[:_MAX_SCANNED]))
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
+
+
+def match_expression(query: str) -> str:
+    """Return what FTS5 is to look for: any of the words, or what begins with them; "" for none.
+
+    Every word is quoted, so nothing that a person types can be taken for an operator.
+    """
+    words = dict.fromkeys(word.casefold() for word in _WORD.findall(query))
+    return " OR ".join(
+        f'"{word}"{"*" if len(word) >= _MIN_PREFIX else ""}' for word in list(words)[:_MAX_WORDS]
+    )
+
+
+def shown(fact: Fact) -> str:
+    """Return a fact as one line of a list; nothing in it can pass for a heading or an order."""
+    day = time.strftime("%Y-%m-%d", time.gmtime(fact.created_ns // 10**9))
+    by = "" if fact.source == USER else f", told by {fact.source}"
+    return f"- {fact.type} ({day}{by}): {condensed(fact.text, _LINE_CHARS)}\n"
+
+
+def section(
+    head: str, lines: Iterable[str], limit_bytes: int, *, newest_first: bool = False
+) -> str:
+    """Return a heading with the lines that fit below it into so many bytes, "" where none does.
+
+    A line that is too long gives way to shorter ones behind it.
+
+    Args:
+        head: the heading.
+        lines: in their order.
+        limit_bytes: of all of it.
+        newest_first: whether the last ones matter most.
+    """
+    given = list(lines)
+    kept: list[str] = []
+    room = limit_bytes - len(head.encode())
+    for line in reversed(given) if newest_first else given:
+        if len(line.encode()) <= room:
+            kept.append(line)
+            room -= len(line.encode())
+    if newest_first:
+        kept.reverse()
+    return head + "".join(kept) if kept else ""
