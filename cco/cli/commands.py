@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cco import __version__, build, config, configfile, paths
-from cco.cli.output import show_json, show_table, usd
+from cco.cli.output import agrees, show_json, show_table, usd
 from cco.cli.run import project_of
 from cco.cli.service import Service
 from cco.client import Client
@@ -103,8 +103,7 @@ def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return os.EX_OK
     if not arguments.json and sys.stdin.isatty():
         entries = client.call("GET", "/api/cache/stats?fields=entries")["entries"]
-        print(f"Forget {entries} answers? [y/N] ", end="", flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if not agrees(f"Forget {entries} answers?"):
             print("nothing was forgotten")
             return 1
     cleared = client.call("POST", "/api/cache/clear")

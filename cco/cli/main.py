@@ -121,6 +121,10 @@ def _own(argv: list[str], environ: Mapping[str, str]) -> int:
         from cco.cli import demo
 
         return demo.run(arguments, environ)
+    if arguments.command == "knowledge":
+        from cco.cli import knowledge
+
+        return knowledge.run(arguments, environ)
     if arguments.command == "stats":
         from cco.cli import stats
 

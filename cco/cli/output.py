@@ -90,3 +90,9 @@ def tell(text: str) -> None:
     """Print one step of what is going on, if a person watches."""
     if sys.stderr.isatty():
         print(f"cco: {text}", file=sys.stderr)
+
+
+def agrees(question: str) -> bool:
+    """Ask a person at the terminal; what is not a yes is a no."""
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -7,6 +7,11 @@ from typing import Final
 CLAUDE_WORDS: Final = ("agents", "config")
 """Commands of ours that Claude Code has too; after ``--`` they are Claude Code's."""
 
+KNOWLEDGE_TYPES: Final = (
+    *("decision", "architecture", "configuration"),
+    *("issue", "implementation", "completion"),
+)
+
 EPILOG: Final = """\
 Every argument that is not a command of CCO's goes to Claude Code unchanged:
   cco -p "explain this repository"        launch with a prompt
@@ -31,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_agents(commands)
     _add_route(commands)
     _add_invoke(commands)
+    _add_knowledge(commands)
     _add_reports(commands)
     unseal = _add(
         commands, "unseal", "print a sealed file's plaintext JSON", "cco unseal agents | jq keys"
@@ -230,3 +236,46 @@ def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_json(_add(verbs, "clear", "forget all answers; asks first on a terminal"))
     sessions = _add(commands, "sessions", "list the live sessions")
     _add_json(sessions)
+
+
+def _add_knowledge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    knowledge = _add(
+        commands,
+        "knowledge",
+        "store, search and forget facts of a project",
+        "cco knowledge store 'Money is kept in cents, as integers'",
+        "git log -1 --format=%B | cco knowledge store --type implementation -",
+        "cco knowledge search 'how is money kept'",
+        "cco knowledge forget 12 13",
+    )
+    knowledge.description = (
+        "Store, search and forget facts of a project; its sessions are told of them. This is the\n"
+        "one place where CCO keeps text of sessions: what you store, short reports of agents, and\n"
+        "what a compaction must not lose. It lies in knowledge.db beside the ledger, readable by\n"
+        "you alone; [knowledge] enabled = false, also in a project's .cco.toml, turns it off."
+    )
+    verbs = knowledge.add_subparsers(dest="verb", metavar="VERB", required=True)
+    store = _add(verbs, "store", "keep a fact; what looks like a secret is refused")
+    store.add_argument("text", metavar="TEXT", help="what is known; - is standard input")
+    search = _add(verbs, "search", "find facts by words, the best first")
+    search.add_argument("query", metavar="QUERY", help="any words")
+    listing = _add(verbs, "list", "list facts, the newest first")
+    stats = _add(verbs, "stats", "show how much is kept")
+    forget = _add(verbs, "forget", "remove facts for good; asks before it removes more than one")
+    forget.add_argument("id", nargs="*", type=int, metavar="ID", help="as the list shows them")
+    forget.add_argument(
+        "--all", action="store_true", help="all of the project, with what is kept of its sessions"
+    )
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    for verb in (store, search, listing, stats, forget):
+        verb.add_argument("--project", metavar="PATH", help="another project than this one")
+        _add_json(verb)
+    for verb in (search, listing):
+        verb.add_argument("--limit", type=int, default=20, metavar="N", help="facts at most (20)")
+    for verb, default in ((store, "decision"), (search, None), (listing, None)):
+        verb.add_argument(
+            "--type",
+            choices=KNOWLEDGE_TYPES,
+            default=default,
+            help="what kind of fact it is (decision)" if default else "only facts of this type",
+        )

@@ -25,12 +25,12 @@ USER: Final = "user"
 MAX_TEXT: Final = 4_000
 """Characters of one fact."""
 BYTES_PER_TOKEN: Final = 2
-"""The conservative count: models make one token of some four bytes of English, of two or more of
-anything else that people write (measured by the makers' counts for Chinese and for hexadecimal)."""
+"""The count behind every cap, conservative on purpose: English has some four bytes to a token."""
 
 _MAX_SCANNED: Final = 20_000
 """Characters of a gathered text that are looked at."""
 _MAX_WORDS: Final = 32
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _WORD: Final = re.compile(r"\w+")
 _MIN_PREFIX: Final = 3
 """Shorter words would match the beginning of almost anything."""
@@ -53,16 +53,25 @@ class Fact:
     created_ns: int
 
 
+def check_type(type_: str) -> None:
+    """Look whether there is such a type.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if type_ not in TYPES:
+        raise RequestError(
+            "unknown-type", f"there is no type {type_[:40]!r}", hint=f"Known: {', '.join(TYPES)}"
+        )
+
+
 def checked(text: str, type_: str) -> str:
     """Return a text as it is kept, having looked whether it may be.
 
     Raises:
         RequestError: it is empty, too long or no text, it holds a secret, or there is no such type.
     """
-    if type_ not in TYPES:
-        raise RequestError(
-            "unknown-type", f"there is no type {type_[:40]!r}", hint=f"Known: {', '.join(TYPES)}"
-        )
+    check_type(type_)
     text = text.strip()
     if not text:
         raise RequestError("empty-text", "there is nothing to store", hint="Say what is known")
@@ -72,7 +81,7 @@ def checked(text: str, type_: str) -> str:
             f"a fact has at most {MAX_TEXT} characters, this one has {len(text)}",
             hint="Store the point of it, and the path of the rest",
         )
-    if any(not char.isprintable() and char not in "\n\t\r" for char in text):
+    if _CONTROL.search(text):
         raise RequestError("not-text", "this is no plain text", hint="Store words, not data")
     if kind := find_secret(text):
         raise RequestError(

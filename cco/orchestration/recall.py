@@ -19,7 +19,7 @@ from typing import Final
 from cco.config import Knowledge as Settings
 from cco.errors import StoreError
 from cco.orchestration import transcript
-from cco.orchestration.facts import BYTES_PER_TOKEN, Fact, condensed, section, shown
+from cco.orchestration.facts import BYTES_PER_TOKEN, condensed, section, shown
 from cco.orchestration.knowledge import Knowledge, Memory
 from cco.orchestration.sessions import Session
 from cco.orchestration.transcript import Extract
@@ -110,7 +110,7 @@ class Recall:
     def note_place(self, session: Session, *, client_session: str, path: str) -> None:
         """Note where a session's conversation is written down, if it has the form of such a place.
 
-        Another conversation of the same launch, after ``/clear``, takes the place of its former one.
+        Another conversation of a launch, after ``/clear``, takes the place of its former one.
         """
         found = Path(path)
         if not transcript.is_transcript(found, session=client_session):
@@ -160,8 +160,8 @@ class Recall:
         except StoreError as error:
             log.warning("nothing is told of what is known: %s", error.message)
             return ""
-        facts: dict[int, Fact] = {fact.id: fact for fact in reversed(found)}
-        return section(_KNOWN, map(shown, reversed(facts.values())), cap_bytes)
+        # A fact that was found twice has its first place.
+        return section(_KNOWN, dict.fromkeys(map(shown, found)), cap_bytes)
 
     def _memory(self, session: Session, cap_bytes: int) -> str:
         """Return what was saved of a session, nothing of another conversation."""

@@ -83,13 +83,16 @@ def read(path: Path, *, uid: int) -> Extract | None:
     try:
         # Neither a link nor, without O_NONBLOCK, a named pipe is any transcript of ours.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
                 return None
             start = max(0, found.st_size - TAIL_BYTES)
-            file.seek(start)
-            data = file.read(TAIL_BYTES)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                file.seek(start)
+                data = file.read(TAIL_BYTES)
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError):  # a path may hold what no path can
         return None
     if start:

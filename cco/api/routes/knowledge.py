@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/knowledge``: what is known of projects; storing, searching, forgetting."""
 
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, jsonify, request
@@ -17,6 +18,7 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 DEFAULT_TYPE = "decision"
 MAX_PROJECT = 4096
+MAX_ID_DIGITS = 18
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -27,10 +29,10 @@ def blueprint(services: Services) -> Blueprint:
     def store() -> ResponseReturnValue:
         told = given.payload()
         session = given.session(services)
-        project = given.text(told, "project", session.row.project if session else None)
+        project = _path(given.text(told, "project", session.row.project if session else None))
         type_ = given.text(told, "type", DEFAULT_TYPE)
         text = facts.checked(given.text(told, "text"), type_)
-        if not services.knowledge_settings(_checked(project)).enabled:
+        if not services.knowledge_settings(project).enabled:
             raise RequestError(
                 "knowledge-off",
                 "knowledge is switched off for this project",
@@ -49,12 +51,8 @@ def blueprint(services: Services) -> Blueprint:
     def search() -> ResponseReturnValue:
         given.only_parameters("q", "project", "type", "limit")
         query, type_ = request.args.get("q"), request.args.get("type")
-        if type_ is not None and type_ not in facts.TYPES:
-            raise RequestError(
-                "unknown-type",
-                f"there is no type {type_[:40]!r}",
-                hint=f"Known: {', '.join(facts.TYPES)}",
-            )
+        if type_ is not None:
+            facts.check_type(type_)
         project, limit = _project(services), _limit()
         found = (
             services.knowledge.latest(project=project, type_=type_, limit=limit)
@@ -77,9 +75,10 @@ def blueprint(services: Services) -> Blueprint:
             }
         )
 
-    @routes.delete("/<int:fact_id>")
-    def forget(fact_id: int) -> ResponseReturnValue:
-        services.knowledge.forget(fact_id)
+    @routes.delete("/<fact_id>")
+    def forget(fact_id: str) -> ResponseReturnValue:
+        is_id = fact_id.isascii() and fact_id.isdigit() and len(fact_id) <= MAX_ID_DIGITS
+        services.knowledge.forget(int(fact_id) if is_id else 0)
         return "", 204
 
     @routes.delete("")
@@ -88,7 +87,7 @@ def blueprint(services: Services) -> Blueprint:
         project = request.args.get("project")
         if not project:
             raise RequestError("missing-member", "the request has no 'project'")
-        return jsonify({"forgotten": services.knowledge.forget_project(_checked(project))})
+        return jsonify({"forgotten": services.knowledge.forget_project(_path(project))})
 
     return routes
 
@@ -111,18 +110,18 @@ def _project(services: Services) -> str | None:
     wanted = request.args.get("project")
     if wanted is None and (session := given.session(services)):
         return session.row.project
-    return _checked(wanted) if wanted else None
+    return _path(wanted) if wanted else None
 
 
-def _checked(project: str) -> str:
-    """Return a path that can be one.
+def _path(project: str) -> str:
+    """Return a project's path as it is stored.
 
     Raises:
         RequestError: it cannot.
     """
     if not project.startswith("/") or "\0" in project or len(project) > MAX_PROJECT:
         raise RequestError("bad-project", "'project' must be the absolute path of a directory")
-    return project
+    return str(Path(project))
 
 
 def _limit() -> int:

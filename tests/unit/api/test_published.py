@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cco.api.published import SEALED, Published, publish
+from cco.api.published import MAX_CONTEXT_BYTES, SEALED, Published, publish
 from cco.build import Build
 from cco.catalog import render
 from cco.catalog.catalog import Catalog
@@ -33,6 +33,8 @@ def made(vault: Vault, catalog: Catalog = CATALOG) -> Published:
         build=Build("abc", "2026-11-22T00:00:00Z"),
         api_url="http://127.0.0.1:3000",
         now_ns=NOW_NS,
+        at_start=lambda session, room: f"start {session} {room}",
+        after_compaction=lambda session, room: f"compacted {session} {room}",
     )
 
 
@@ -152,3 +154,20 @@ def test_other_paths_are_not_there(path: str, published: Published) -> None:
         published.read(path)
 
     assert caught.value.code == "unknown-file"
+
+
+@pytest.mark.parametrize(
+    ("name", "recalled", "brief"),
+    [
+        ("startup", "start", render.startup_context(CATALOG)),
+        ("compact", "compacted", render.compact_context(CATALOG)),
+    ],
+)
+def test_what_is_remembered_stands_behind_what_all_are_told(
+    name: str, recalled: str, brief: str, published: Published
+) -> None:
+    file = published.read(f"plugin/context/{name}.md")
+
+    room = MAX_CONTEXT_BYTES - len(brief.encode())
+    assert file.data.decode() == f"{brief}{recalled} None {room}"
+    assert room > 5_000

@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks learn which subagents run, and decide nothing."""
+"""Hooks learn which subagents run, keep what must survive, and decide nothing."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cco.config import Knowledge as Settings
 from cco.ledger.store import Store
 from cco.orchestration.attribution import UNATTRIBUTED, AgentRuns
 from cco.orchestration.hooks import Hooks
+from cco.orchestration.knowledge import Knowledge
 from cco.orchestration.load import Load
+from cco.orchestration.recall import Recall
+from cco.orchestration.sessions import Session
 from tests.mounting import wait_until
+from tests.unit.orchestration.test_recall import SESSION
+from tests.unit.orchestration.test_transcript import CONVERSATION
 
 GOOD = {"session_id": "s", "agent_id": "a", "agent_type": "cco:chief-architect"}
 
@@ -29,8 +36,24 @@ def runs(store: Store) -> AgentRuns:
     return AgentRuns(store, now_ns=lambda: next(clock), name_of=str, load=Load(lambda: 0))
 
 
-def test_subagent_is_known_from_its_start_to_its_end(runs: AgentRuns, store: Store) -> None:
-    hooks = Hooks(runs)
+@pytest.fixture
+def knowledge(tmp_path: Path) -> Iterator[Knowledge]:
+    made = Knowledge(tmp_path / "knowledge.db", now_ns=lambda: 1_790_000_000_000_000_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def recall(knowledge: Knowledge) -> Recall:
+    return Recall(
+        knowledge, settings=lambda project: Settings(), is_sharing=lambda: True, uid=os.getuid()
+    )
+
+
+def test_subagent_is_known_from_its_start_to_its_end(
+    runs: AgentRuns, recall: Recall, store: Store
+) -> None:
+    hooks = Hooks(runs, recall)
     more = {**GOOD, "hook_event_name": "SubagentStart", "cwd": "/p", "prompt": "never looked at"}
     assert hooks.handle("SubagentStart", more) is None
     assert runs.name("s", "a") == "cco:chief-architect"
@@ -58,9 +81,9 @@ def test_subagent_is_known_from_its_start_to_its_end(runs: AgentRuns, store: Sto
     ],
 )
 def test_input_that_is_not_as_expected_is_passed_over(
-    event: str, changes: dict[str, Any], runs: AgentRuns, store: Store
+    event: str, changes: dict[str, Any], runs: AgentRuns, recall: Recall, store: Store
 ) -> None:
-    assert Hooks(runs).handle(event, {**GOOD, **changes}) is None
+    assert Hooks(runs, recall).handle(event, {**GOOD, **changes}) is None
     assert runs.name("s", "a") == UNATTRIBUTED
     store.close()
 
@@ -68,8 +91,81 @@ def test_input_that_is_not_as_expected_is_passed_over(
 @pytest.mark.parametrize(
     "event", ["PreCompact", "Stop", "UserPromptSubmit", "subagentstart", "", "NoSuchEvent"]
 )
-def test_other_events_are_answered_with_nothing(event: str, runs: AgentRuns) -> None:
-    hooks = Hooks(runs)
+def test_other_events_are_answered_with_nothing(
+    event: str, runs: AgentRuns, recall: Recall, store: Store
+) -> None:
+    hooks = Hooks(runs, recall)
     for given in ({}, GOOD, {"session_id": "s", "trigger": "auto"}):
         assert hooks.handle(event, given) is None
     assert runs.name("s", "a") == UNATTRIBUTED
+
+
+def test_result_of_an_agent_is_kept_for_its_project(
+    runs: AgentRuns, recall: Recall, knowledge: Knowledge
+) -> None:
+    hooks = Hooks(runs, recall)
+    told = {**GOOD, "last_assistant_message": "The design is in docs/design.md."}
+    assert hooks.handle("SubagentStart", GOOD, session=SESSION) is None
+    assert hooks.handle("SubagentStop", told, session=SESSION) is None
+
+    (fact,) = knowledge.latest(project="/p", limit=9)
+    assert fact.text == "The design is in docs/design.md."
+    assert (fact.source, fact.session) == ("cco:chief-architect", SESSION.id)
+
+
+@pytest.mark.parametrize(
+    ("changes", "session"),
+    [
+        ({"last_assistant_message": "of no session"}, None),
+        ({"last_assistant_message": 7}, SESSION),
+        ({"last_assistant_message": ""}, SESSION),
+        ({}, SESSION),
+        ({"last_assistant_message": "<summary>", "agent_type": ""}, SESSION),  # of a compaction
+    ],
+)
+def test_nothing_is_kept_of_what_is_no_result(
+    changes: dict[str, Any],
+    session: Session | None,
+    runs: AgentRuns,
+    recall: Recall,
+    knowledge: Knowledge,
+) -> None:
+    Hooks(runs, recall).handle("SubagentStop", {**GOOD, **changes}, session=session)
+
+    assert knowledge.latest(limit=9) == []
+
+
+@pytest.mark.parametrize("earlier", [[], ["UserPromptSubmit"], ["SubagentStart", "PreCompact"]])
+def test_compaction_is_prepared_for(
+    earlier: list[str], runs: AgentRuns, recall: Recall, knowledge: Knowledge, tmp_path: Path
+) -> None:
+    file = tmp_path / "projects" / "-p" / "s.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(CONVERSATION)
+    given = {**GOOD, "transcript_path": str(file), "trigger": "manual"}
+    hooks = Hooks(runs, recall)
+    for event in [*earlier, "PreCompact"]:
+        # Claude Code would put any answer into the prompt of the compaction.
+        assert hooks.handle(event, given, session=SESSION) is None
+
+    memory = knowledge.memory(SESSION.id)
+    assert memory is not None
+    assert "We decided to keep money in cents." in memory.text
+    assert memory.seen == "PreCompact"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"transcript_path": "/etc/passwd", "session_id": "passwd"},
+        {"transcript_path": "/nowhere/projects/x/s.jsonl", "session_id": "s"},
+        {"transcript_path": ["x"], "session_id": {}},
+        {"transcript_path": "\0/projects/x/s.jsonl", "session_id": "s"},
+    ],
+)
+def test_compaction_without_a_transcript_is_no_trouble(
+    given: dict[str, Any], runs: AgentRuns, recall: Recall, knowledge: Knowledge
+) -> None:
+    assert Hooks(runs, recall).handle("PreCompact", given, session=SESSION) is None
+    assert knowledge.memory(SESSION.id) is None

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets are known by their form, and what only looks alike is left alone."""
+
+import pytest
+
+from cco.orchestration.redaction import find_secret, redact
+
+# Put together here, so that no scanner takes them for real ones.
+SECRETS = [
+    ("a private key", "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"),
+    ("a private key", "-----BEGIN OPENSSH PRIVATE KEY-----\ncut off in the mid"),
+    ("an Anthropic key", "sk-ant-" + "test-of-the-knowledge"),
+    ("an API key", "sk-" + "proj-0123456789abcdefghij"),
+    ("an API key", "sk_live_" + "0123456789abcdef"),
+    ("an API key", "AIza" + "0123456789abcdefghijklmnopqrstuvwxy"),
+    ("a GitHub or GitLab token", "ghp_" + "0123456789abcdefghijklmnopqrstuvwxyz"),
+    ("a GitHub or GitLab token", "github_pat_" + "0123456789abcdefghij_0123"),
+    ("a GitHub or GitLab token", "glpat-" + "0123456789abcdefghij"),
+    ("an AWS key", "AKIA" + "0123456789ABCDEF"),
+    ("a Slack token", "xoxb-" + "0123456789-abcdef"),
+    ("a registry token", "npm_" + "0123456789abcdefghijklmnopqrstuvwxyz"),
+    ("a JSON web token", "eyJ" + "hbGciOiJIUzI1NiJ9.eyJ" + "zdWIiOiIxMjM0.c2lnbmF0dXJl"),
+    ("a password in a URL", "postgres://alice:correct-horse@db.internal/app"),
+    ("a password in a URL", "redis://:hunter2@localhost:6379"),
+    ("an Authorization header", "Authorization: Bearer 0123456789abcdef"),
+    ("a password or token", "password = 'correct horse'".replace(" horse", "-horse")),
+    ("a password or token", 'AWS_SECRET_ACCESS_KEY="wJalrXUtnFEMI/K7MDENG"'),
+    ("a password or token", "DB_PASSWORD=hunter2hunter2"),
+    ("a password or token", "api_key: 9f86d081884c7d65"),
+]
+
+HARMLESS = [
+    "We decided to keep tokens in the keyring; the API key comes from a credential.",
+    "token = parse_token(line)",
+    "password: required, at least twelve characters",
+    "Set password=$DB_PASSWORD in the unit",
+    "secret = <from the vault>",
+    "commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+    "https://example.com/a:b@c",
+    "git@github.com:owner/name.git",
+    "max_tokens: 4096",
+    "See http://127.0.0.1:3000/s/0123456789abcdef",
+    "sk-learn is imported as sklearn",
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), SECRETS)
+def test_secrets_are_found_and_taken_out(kind: str, text: str) -> None:
+    said = f"Mind this:\n{text}\nand go on"
+
+    assert find_secret(said) == kind
+    redacted = redact(said)
+    assert find_secret(redacted) is None
+    assert redacted.startswith("Mind this:")
+    assert f"[{kind}, left out]" in redacted
+    assert text not in redacted
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_alike_is_left_alone(text: str) -> None:
+    assert find_secret(text) is None
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "password", "eyJa.", "-----BEGIN PRIVATE KEY-----", "://:", "="]
+)
+def test_no_text_takes_long(unit: str) -> None:
+    """Time-outs of the suite would tell: a pattern that goes back over and over takes minutes."""
+    redact(unit * (20_000 // len(unit)))
