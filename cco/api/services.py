@@ -135,7 +135,9 @@ class Services:
             is_sharing=lambda: self.catalog.rules.knowledge_sharing,
             uid=uid,
         )
-        self.hooks = Hooks(self.runs, self.recall)
+        self.hooks = Hooks(
+            self.runs, self.recall, suggest=lambda prompt: self.router.suggest(prompt)
+        )
         try:
             self._apply(settings)
         except BaseException:

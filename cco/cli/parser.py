@@ -22,13 +22,24 @@ Words that both know are CCO's: agents, config. Put -- before them for Claude Co
 """
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Leaves as much room for the longest command as for the longest option."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as below
+            longest = max(map(len, action.choices))
+            # Commands stand one level further in than argparse measures.
+            self._action_max_length = max(self._action_max_length, longest + 4)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of CCO's own commands."""
     parser = argparse.ArgumentParser(
         prog="cco",
         description="Claude Code with a team of agents, an honest gateway and a ledger.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
@@ -103,7 +114,7 @@ def _add(
         help=words,
         description=f"{words[0].upper()}{words[1:]}.",
         epilog="\n".join(["Examples:", *(f"  {line}" for line in examples)]) if examples else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
 
 

@@ -6,12 +6,19 @@ input that is not as expected, is answered with nothing. Nothing is kept of a ca
 session.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+from cco.catalog.catalog import PREFIX
 from cco.orchestration.attribution import AgentRuns
 from cco.orchestration.recall import Recall
+from cco.orchestration.router import Choice
 from cco.orchestration.sessions import Session
+
+SUGGESTION: Final = (
+    "CCO: `{slug}` ({name}) is the specialist for this; if it takes more than a few steps, give it"
+    " the task with the Agent tool."
+)
 
 
 class Hooks:
@@ -20,11 +27,15 @@ class Hooks:
     Args:
         runs: learns which subagents run.
         recall: keeps what must survive.
+        suggest: names the agent that a prompt clearly calls for.
     """
 
-    def __init__(self, runs: AgentRuns, recall: Recall) -> None:
+    def __init__(
+        self, runs: AgentRuns, recall: Recall, *, suggest: Callable[[str], Choice | None]
+    ) -> None:
         self._runs = runs
         self._recall = recall
+        self._suggest = suggest
 
     def handle(
         self, event: str, given: Mapping[str, Any], *, session: Session | None = None
@@ -50,7 +61,19 @@ class Hooks:
         elif event == "PreCompact" and session is not None:
             # Whatever is answered to it is put into the prompt: nothing ever is.
             self._recall.before_compaction(session)
+        elif event == "UserPromptSubmit":
+            return self._prompt(texts.get("prompt", ""))
         return None
+
+    def _prompt(self, prompt: str) -> dict[str, Any] | None:
+        """Return a suggestion where a prompt calls for a specialist, in one line."""
+        choice = self._suggest(prompt)
+        if choice is None:
+            return None
+        told = SUGGESTION.format(slug=f"{PREFIX}{choice.agent.slug}", name=choice.agent.name)
+        return {
+            "hookSpecificOutput": {"hookEventName": "UserPromptSubmit", "additionalContext": told}
+        }
 
     def _subagent(self, event: str, texts: Mapping[str, str], session: Session | None) -> None:
         run = texts["session_id"], texts["agent_id"], texts["agent_type"]

@@ -205,4 +205,5 @@ def test_catalogue_of_the_package_is_sound() -> None:
         "SessionStart",
         "SubagentStart",
         "SubagentStop",
+        "UserPromptSubmit",
     }

@@ -16,8 +16,10 @@ from cco.orchestration.hooks import Hooks
 from cco.orchestration.knowledge import Knowledge
 from cco.orchestration.load import Load
 from cco.orchestration.recall import Recall
+from cco.orchestration.router import Choice
 from cco.orchestration.sessions import Session
 from tests.mounting import wait_until
+from tests.unit.catalog.samples import make_agent
 from tests.unit.orchestration.test_recall import SESSION
 from tests.unit.orchestration.test_transcript import CONVERSATION
 
@@ -50,10 +52,15 @@ def recall(knowledge: Knowledge) -> Recall:
     )
 
 
+def suggest(prompt: str) -> Choice | None:
+    """Stands for the router, which has tests of its own."""
+    return Choice(make_agent(), 0.9, "a rule") if prompt.startswith("Design ") else None
+
+
 def test_subagent_is_known_from_its_start_to_its_end(
     runs: AgentRuns, recall: Recall, store: Store
 ) -> None:
-    hooks = Hooks(runs, recall)
+    hooks = Hooks(runs, recall, suggest=suggest)
     more = {**GOOD, "hook_event_name": "SubagentStart", "cwd": "/p", "prompt": "never looked at"}
     assert hooks.handle("SubagentStart", more) is None
     assert runs.name("s", "a") == "cco:chief-architect"
@@ -83,7 +90,7 @@ def test_subagent_is_known_from_its_start_to_its_end(
 def test_input_that_is_not_as_expected_is_passed_over(
     event: str, changes: dict[str, Any], runs: AgentRuns, recall: Recall, store: Store
 ) -> None:
-    assert Hooks(runs, recall).handle(event, {**GOOD, **changes}) is None
+    assert Hooks(runs, recall, suggest=suggest).handle(event, {**GOOD, **changes}) is None
     assert runs.name("s", "a") == UNATTRIBUTED
     store.close()
 
@@ -94,7 +101,7 @@ def test_input_that_is_not_as_expected_is_passed_over(
 def test_other_events_are_answered_with_nothing(
     event: str, runs: AgentRuns, recall: Recall, store: Store
 ) -> None:
-    hooks = Hooks(runs, recall)
+    hooks = Hooks(runs, recall, suggest=suggest)
     for given in ({}, GOOD, {"session_id": "s", "trigger": "auto"}):
         assert hooks.handle(event, given) is None
     assert runs.name("s", "a") == UNATTRIBUTED
@@ -103,7 +110,7 @@ def test_other_events_are_answered_with_nothing(
 def test_result_of_an_agent_is_kept_for_its_project(
     runs: AgentRuns, recall: Recall, knowledge: Knowledge
 ) -> None:
-    hooks = Hooks(runs, recall)
+    hooks = Hooks(runs, recall, suggest=suggest)
     told = {**GOOD, "last_assistant_message": "The design is in docs/design.md."}
     assert hooks.handle("SubagentStart", GOOD, session=SESSION) is None
     assert hooks.handle("SubagentStop", told, session=SESSION) is None
@@ -130,7 +137,9 @@ def test_nothing_is_kept_of_what_is_no_result(
     recall: Recall,
     knowledge: Knowledge,
 ) -> None:
-    Hooks(runs, recall).handle("SubagentStop", {**GOOD, **changes}, session=session)
+    Hooks(runs, recall, suggest=suggest).handle(
+        "SubagentStop", {**GOOD, **changes}, session=session
+    )
 
     assert knowledge.latest(limit=9) == []
 
@@ -143,7 +152,7 @@ def test_compaction_is_prepared_for(
     file.parent.mkdir(parents=True)
     file.write_bytes(CONVERSATION)
     given = {**GOOD, "transcript_path": str(file), "trigger": "manual"}
-    hooks = Hooks(runs, recall)
+    hooks = Hooks(runs, recall, suggest=suggest)
     for event in [*earlier, "PreCompact"]:
         # Claude Code would put any answer into the prompt of the compaction.
         assert hooks.handle(event, given, session=SESSION) is None
@@ -167,5 +176,27 @@ def test_compaction_is_prepared_for(
 def test_compaction_without_a_transcript_is_no_trouble(
     given: dict[str, Any], runs: AgentRuns, recall: Recall, knowledge: Knowledge
 ) -> None:
-    assert Hooks(runs, recall).handle("PreCompact", given, session=SESSION) is None
+    assert Hooks(runs, recall, suggest=suggest).handle("PreCompact", given, session=SESSION) is None
     assert knowledge.memory(SESSION.id) is None
+
+
+def test_prompt_that_calls_for_a_specialist_is_answered_in_one_line(
+    runs: AgentRuns, recall: Recall
+) -> None:
+    given = {"session_id": "s", "prompt": "Design the storage layer"}
+    told = Hooks(runs, recall, suggest=suggest).handle("UserPromptSubmit", given)
+
+    assert told is not None
+    output = told["hookSpecificOutput"]
+    assert output["hookEventName"] == "UserPromptSubmit"
+    assert set(output) == {"hookEventName", "additionalContext"}  # it decides nothing
+    assert output["additionalContext"].startswith("CCO: `cco:chief-architect` (Chief Architect)")
+    assert "\n" not in output["additionalContext"]
+
+
+@pytest.mark.parametrize("prompt", ["hello", "", None, 7, ["Design "]])
+def test_other_prompts_are_answered_with_nothing(
+    prompt: Any, runs: AgentRuns, recall: Recall
+) -> None:
+    hooks = Hooks(runs, recall, suggest=suggest)
+    assert hooks.handle("UserPromptSubmit", {"session_id": "s", "prompt": prompt}) is None
