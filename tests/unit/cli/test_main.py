@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import pytest
 
 from cco import errors
-from cco.cli import commands, daemon, demo, main, run, stats
+from cco.cli import commands, daemon, demo, knowledge, main, route, run, stats
 from cco.cli.parser import command_names
 from cco.errors import CcoError
 from tests.capabilities import ROOT
@@ -37,6 +37,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Called:
     monkeypatch.setattr(daemon, "run", note("daemon"))
     monkeypatch.setattr(demo, "run", note("demo"))
     monkeypatch.setattr(commands, "run", note("commands"))
+    monkeypatch.setattr(knowledge, "run", note("knowledge"))
+    monkeypatch.setattr(route, "run", note("route"))
     monkeypatch.setattr(stats, "run", note("stats"))
     return noted
 
@@ -93,6 +95,8 @@ def test_what_is_not_ours_goes_to_claude_code_unchanged(
         (["cache", "clear"], "commands"),
         (["config"], "commands"),
         (["invoke", "a", "t"], "commands"),
+        (["knowledge", "list"], "knowledge"),
+        (["route", "t"], "route"),
         (["sessions"], "commands"),
         (["stats"], "stats"),
         (["unseal", "agents"], "commands"),
