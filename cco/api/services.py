@@ -37,7 +37,7 @@ from cco.ledger.retention import Retention
 from cco.ledger.store import Store
 from cco.orchestration.attribution import AgentRuns
 from cco.orchestration.hooks import Hooks
-from cco.orchestration.invoke import Invoker
+from cco.orchestration.invoke import Invoker, Sharing
 from cco.orchestration.knowledge import Knowledge
 from cco.orchestration.load import Load
 from cco.orchestration.recall import Recall
@@ -318,7 +318,15 @@ class Services:
         limit, rules = settings.agents.max_concurrent, catalog.rules
         self.slots.configure(min(limit, rules.max_concurrent_agents))
         self.invoker = Invoker(
-            settings, gateway, prices, slots=self.slots, load=self.load, now_ns=time.time_ns
+            settings,
+            gateway,
+            prices,
+            slots=self.slots,
+            load=self.load,
+            now_ns=time.time_ns,
+            sharing=Sharing(self.recall.remembered, self.recall.learned)
+            if catalog.rules.knowledge_sharing
+            else None,
         )
         self.router = Router(team, self.load.of)
         self.published = published

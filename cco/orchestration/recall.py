@@ -145,7 +145,7 @@ class Recall:
 
     def remembered(self, project: str, task: str) -> str:
         """Return what is known for a task, within the cap; "" where there is nothing."""
-        return self._known(project, self._cap_bytes(project), task=task)
+        return self._known(project, self._cap_bytes(project), task=task).strip()
 
     def _cap_bytes(self, project: str) -> int:
         settings = self._settings(project)

@@ -353,3 +353,37 @@ def test_invocation_has_one_of_the_places_until_it_is_answered(
         assert answer.status_code == 200
         assert error_of(ask()) == (503, "no-room")
         answer.close()
+
+
+def test_agents_of_a_project_know_of_each_other(house: House, upstream: RawServer) -> None:
+    """What one reported is kept, and told to the next one whose task it may concern."""
+    mine = {**KEY, "x-cco-session": house.register(project="/p")[1]}
+    for task in ("Design the money column", "Review the money column"):
+        answer = house.ask("POST", "/api/agent/invoke", asked(task=task), headers=mine)
+        assert answer.status_code == 200, answer.text
+
+    first, second = (received.body.decode() for received in upstream.received)
+    assert "<knowledge>" not in first
+    assert "told by Chief Architect): Design the money column: Do it so." in second
+    facts = house.ask("GET", "/api/knowledge?project=/p").get_json()["facts"]
+    assert [(fact["type"], fact["source"]) for fact in facts] == [
+        ("completion", "Chief Architect"),
+        ("completion", "Chief Architect"),
+    ]
+
+
+def test_nothing_is_shared_where_the_rules_say_so(
+    house: House, upstream: RawServer, tmp_path: Path
+) -> None:
+    rules = tmp_path / ".config/cco/rules.toml"
+    rules.parent.mkdir(parents=True, exist_ok=True)
+    rules.write_text("[coordination]\nknowledgeSharing = false\n")
+    house.services.reload()
+    mine = {**KEY, "x-cco-session": house.register(project="/p")[1]}
+    told = {"text": "Money is kept in cents", "project": "/p"}
+    assert house.ask("POST", "/api/knowledge", told).status_code == 201
+    house.ask("POST", "/api/agent/invoke", asked(), headers=mine)
+
+    assert "<knowledge>" not in upstream.received[0].body.decode()
+    facts = house.ask("GET", "/api/knowledge?project=/p").get_json()["facts"]
+    assert [fact["source"] for fact in facts] == ["user"]
