@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decides whose command it is, runs it, and turns errors into exit statuses, here only."""
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,9 @@ from cco.errors import (
 EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_NOT_FOUND: Final = 127
 OWN_PATHS: Final = ("CCO_CLAUDE", "CCO_CONFIG", "CCO_RUNTIME_DIR")
+
+MODULES: Final = frozenset({"completion", "daemon", "demo", "knowledge", "route", "run", "stats"})
+"""Commands that have a module of their own; the others share `commands`."""
 
 STATUS: Final[Mapping[type[CcoError], int]] = {
     NotFound: os.EX_NOINPUT,
@@ -109,33 +113,9 @@ def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:
 
 def _own(argv: list[str], environ: Mapping[str, str]) -> int:
     arguments = build_parser().parse_args(argv)
-    if arguments.command == "run":
-        from cco.cli import run
-
-        return run.run(arguments, environ)
-    if arguments.command == "daemon":
-        from cco.cli import daemon
-
-        return daemon.run(arguments, environ)
-    if arguments.command == "demo":
-        from cco.cli import demo
-
-        return demo.run(arguments, environ)
-    if arguments.command == "knowledge":
-        from cco.cli import knowledge
-
-        return knowledge.run(arguments, environ)
-    if arguments.command == "stats":
-        from cco.cli import stats
-
-        return stats.run(arguments, environ)
-    if arguments.command == "route":
-        from cco.cli import route
-
-        return route.run(arguments, environ)
-    from cco.cli import commands
-
-    return commands.run(arguments, environ)
+    name = arguments.command if arguments.command in MODULES else "commands"
+    module = importlib.import_module(f"cco.cli.{name}")  # of the others none is loaded
+    return int(module.run(arguments, environ))
 
 
 def _help(words: Sequence[str], names: Sequence[str]) -> int:

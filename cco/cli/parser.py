@@ -64,6 +64,15 @@ def build_parser() -> argparse.ArgumentParser:
     _add_json(config)
     demo = _add(commands, "demo", "show everything at work, with no account and no network")
     demo.add_argument("--prompt", help="what to ask Claude Code instead of the usual")
+    completion = _add(
+        commands,
+        "completion",
+        "print what a shell needs to complete commands of cco",
+        'eval "$(cco completion bash)"                 in ~/.bashrc',
+        'eval "$(cco completion zsh)"                  in ~/.zshrc, behind compinit',
+        "cco completion fish > ~/.config/fish/completions/cco.fish",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     version = _add(commands, "version", "show the version")
     _add_json(version)
     words = _add(commands, "help", "show this help, or that of a command", "cco help daemon logs")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose command it is, and with which status it ends."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 
 from cco import errors
-from cco.cli import commands, daemon, demo, knowledge, main, route, run, stats
+from cco.cli import commands, main, run
 from cco.cli.parser import command_names
 from cco.errors import CcoError
 from tests.capabilities import ROOT
@@ -33,13 +34,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Called:
         return reached
 
     monkeypatch.setattr(run, "launch", note("launch"))
-    monkeypatch.setattr(run, "run", note("run"))
-    monkeypatch.setattr(daemon, "run", note("daemon"))
-    monkeypatch.setattr(demo, "run", note("demo"))
-    monkeypatch.setattr(commands, "run", note("commands"))
-    monkeypatch.setattr(knowledge, "run", note("knowledge"))
-    monkeypatch.setattr(route, "run", note("route"))
-    monkeypatch.setattr(stats, "run", note("stats"))
+    for name in ("commands", *main.MODULES):
+        module = importlib.import_module(f"cco.cli.{name}")
+        monkeypatch.setattr(module, "run", note(name))
     return noted
 
 
@@ -93,6 +90,7 @@ def test_what_is_not_ours_goes_to_claude_code_unchanged(
         (["demo"], "demo"),
         (["agents"], "commands"),
         (["cache", "clear"], "commands"),
+        (["completion", "bash"], "completion"),
         (["config"], "commands"),
         (["invoke", "a", "t"], "commands"),
         (["knowledge", "list"], "knowledge"),
@@ -112,6 +110,7 @@ def test_our_words_are_ours(called: Called, argv: list[str], module: str) -> Non
 def test_every_command_has_somebody_who_runs_it(called: Called) -> None:
     needs = {
         "cache": ["stats"],
+        "completion": ["bash"],
         "daemon": ["start"],
         "invoke": ["a", "t"],
         "knowledge": ["stats"],
