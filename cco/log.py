@@ -4,19 +4,34 @@
 To the journal with fields if stderr is the journal, else to stderr with the time, on a terminal
 without. Secrets are blotted out in everything that is written, tracebacks included. Levels by who
 must act: ERROR an operator, WARNING worth a look, INFO the life cycle, DEBUG the rest.
+
+Fields of the journal beside those of the library, each only where it is known:
+
+    REQUEST_ID        our id of the request, as in the header ``x-cco-request-id``
+    SESSION, PROJECT  the launch of `cco` that it belongs to, and its directory
+    AGENT             name of the agent that asked
+    CODE              of the error, as the documentation lists them
+
+A warning that is said again within `QUIET_S` is counted instead, and the count told with the next.
 """
 
 import logging
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, TextIO
 
-request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Id of the request that the current thread serves; empty outside of one."""
+QUIET_S: Final = 60.0
+"""For so long after a warning the same one is only counted."""
+MAX_COUNTED: Final = 256
+"""Different warnings that are counted at once."""
+
+_about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
+"""Fields of the request that the current thread serves; empty outside of one."""
 
 _VALUE: Final = r"""['"]?\s*[:=,]\s*b?['"]?"""
 """What stands between a name and its value in ``name: value`` and in every Python literal."""
@@ -48,6 +63,16 @@ _LEVELS: Final[Mapping[str, int]] = {
 """Names and numbers of `syslog(3)`, as systemd's own programs take them."""
 
 
+def begin(request_id: str) -> None:
+    """Have all lines of this thread carry the id of the request that it begins to serve."""
+    _about.set({"REQUEST_ID": request_id})
+
+
+def tell_about(**fields: str) -> None:
+    """Add what has become known of the request, such as ``SESSION``; empty values say nothing."""
+    _about.set({**_about.get(), **{name: value for name, value in fields.items() if value}})
+
+
 def redact(text: str) -> str:
     """Return `text` with everything that looks like a credential blotted out."""
     return _SECRETS.sub(lambda found: f"{found[found.lastindex or 0]}[redacted]", text)
@@ -61,12 +86,13 @@ def setup(environ: Mapping[str, str], *, stream: TextIO, debug: bool = False) ->
         stream: standard error.
         debug: show everything, whatever the environment says.
     """
-    handler = _journal() if _is_journal(environ, stream) else None
+    handler = _journal() if is_journal(environ, stream) else None
     if handler is None:
         handler = logging.StreamHandler(stream)
         shown = "%(levelname)s %(name)s: %(message)s"
         handler.setFormatter(_Formatter(shown if stream.isatty() else f"%(asctime)s {shown}"))
-    handler.addFilter(_add_request_id)
+    handler.addFilter(_add_fields)
+    handler.addFilter(Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     level = _LEVELS.get(environ.get("SYSTEMD_LOG_LEVEL", ""), logging.INFO)
@@ -92,7 +118,35 @@ class _Formatter(logging.Formatter):
         return redact(super().formatException(ei))
 
 
-def _is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
+class Repeats(logging.Filter):
+    """Counts warnings that say the same as one a moment ago, so that no outage fills the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+        """When each was last said, and how often it was not since; the oldest comes first."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is to be written; one after a silence tells what it left out."""
+        if record.levelno < logging.WARNING:
+            return True
+        text = record.getMessage()
+        key = (record.name, text)
+        with self._lock:
+            said_s, left_out = self._said.pop(key, (0.0, 0))
+            if 0 <= record.created - said_s < QUIET_S:
+                self._said[key] = (said_s, left_out + 1)
+                return False
+            self._said[key] = (record.created, 0)
+            if len(self._said) > MAX_COUNTED:
+                del self._said[next(iter(self._said))]
+        if left_out:
+            record.msg, record.args = f"{text} (and {left_out} times since the last)", None
+        return True
+
+
+def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
     """Say whether `stream` is the one that systemd connected to the journal, `systemd.exec(5)`."""
     try:
         found = os.fstat(stream.fileno())
@@ -123,8 +177,8 @@ def _journal() -> logging.Handler | None:
     return handler
 
 
-def _add_request_id(record: logging.LogRecord) -> bool:
-    """Give the record the journal field REQUEST_ID while a request is served."""
-    if current := request_id.get():
-        record.__dict__.setdefault("REQUEST_ID", current)
+def _add_fields(record: logging.LogRecord) -> bool:
+    """Give the record the journal fields of the request that is served, if one is."""
+    for name, value in _about.get().items():
+        record.__dict__.setdefault(name, value)
     return True

@@ -9,6 +9,7 @@ from flask import Flask, request
 from werkzeug.datastructures import Headers
 from werkzeug.routing import Map
 
+from cco import log as logs
 from cco.api import errors
 from cco.api.routes import (
     activity,
@@ -28,7 +29,6 @@ from cco.api.routes import (
     stats,
 )
 from cco.api.services import Services
-from cco.log import request_id
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def create_app(services: Services) -> Flask:
     def admit() -> None:
         made = f"cco_{secrets.token_hex(12)}"
         request.environ["cco.request_id"] = made
-        request_id.set(made)
+        logs.begin(made)
         headers: Headers = request.headers
         services.guard.check(
             request.environ["gunicorn.socket"],

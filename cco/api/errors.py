@@ -61,7 +61,9 @@ def install(app: Flask) -> None:
     def refused(error: CcoError) -> Response:
         status = status_of(error)
         if status >= 500:
-            log.warning("%s %s: %s", request.method, request.path, error.message)
+            log.warning(
+                "%s %s: %s", request.method, request.path, error.message, extra={"CODE": error.code}
+            )
         return answer(error, status=status, path=request.path, request_id=_request_id())
 
     @app.errorhandler(HTTPException)

@@ -168,7 +168,7 @@ class Services:
             try:
                 self._apply(load(self.environ, config=self.paths.config).settings)
             except CcoError as error:
-                log.warning("nothing was reloaded: %s", error.message)
+                log.warning("nothing was reloaded: %s", error.message, extra={"CODE": error.code})
                 self._reload_warning = Warned(
                     "reload-failed", f"nothing was reloaded: {error.message}", error.hint
                 )
@@ -181,6 +181,7 @@ class Services:
 
         Whoever serves them calls `close` when they are, which ends the wait.
         """
+        log.info("stopping")
         self.mounts.stop()
         if not self._is_closing.wait(DRAIN_S):
             for one in (self.gateway, *self._retired):

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python3 -I -m cco.daemon``: the API daemon, started by systemd or by `cco daemon run`."""
 
+import logging
 import os
 import signal
 import sys
 
-from cco import log, paths, systemd
+from cco import __version__, paths, systemd
+from cco import log as logs
 from cco.configfile import load
 from cco.daemon import listeners
 from cco.daemon.ending import give_up
 from cco.errors import CcoError
+
+log = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -18,7 +22,7 @@ def main() -> int:
     # Gunicorn would report readiness itself, before its worker has loaded anything.
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         os.environ.pop(name, None)
-    log.setup(environ, stream=sys.stderr)
+    logs.setup(environ, stream=sys.stderr)
     try:
         return _serve(environ)
     except CcoError as error:
@@ -46,6 +50,8 @@ def _serve(environ: dict[str, str]) -> int:
         from cco.api.services import Services
 
         services = Services(environ, paths=where, http_url=url, uid=uid)
+        agents, port = len(services.catalog.agents), url or "no port"
+        log.info("CCO %s serves %s and %s: %d agents", __version__, where.socket, port, agents)
         return Hosted(
             create_app(services),
             services.guard.is_ours,

@@ -127,6 +127,7 @@ class Circuits:
                 upstream.name,
                 failures,
                 error,
+                extra={"CODE": error},
             )
 
     def abandon(self, upstream: Upstream, probe: int) -> None:

@@ -233,7 +233,9 @@ class Gateway:
         """Answer with an error of ours; nothing of an answer has been sent yet."""
         entry.status = status_of(error)
         if entry.status >= 500:
-            log.warning("%s %s: %s", call.method, call.path, error.message)
+            log.warning(
+                "%s %s: %s", call.method, call.path, error.message, extra={"CODE": error.code}
+            )
         entry.settle(partial=entry.may_have_used, error=error.code)
         data = render_body(error, call.request_id)
         headers = error_headers(error, call.request_id, length=len(data))

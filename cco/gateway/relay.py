@@ -204,7 +204,7 @@ class Relay:
         would do without us: it keeps what it has, where an ``error`` event makes it ask, and pay,
         again. That event is for what the client cannot see: silence, and the end of the daemon.
         """
-        log.warning("an answer was cut: %s", error.message)
+        log.warning("an answer was cut: %s", error.message, extra={"CODE": error.code})
         told = b""
         if self._can_append and isinstance(error, (UpstreamTimeout, Unavailable)):
             told = render_event(error, self._entry.request_id)

@@ -183,7 +183,12 @@ class Budgets:
                 spent_nano = total(connection, self._scope(budget, key)).cost_nano
         except StoreError as error:  # requests go on
             if not self._is_blind:
-                log.warning("the %s budget cannot be kept: %s", budget.scope, error.message)
+                log.warning(
+                    "the %s budget cannot be kept: %s",
+                    budget.scope,
+                    error.message,
+                    extra={"CODE": error.code},
+                )
             self._is_blind = True
             return None
         self._is_blind = False
@@ -228,7 +233,7 @@ class Budgets:
                 for state in self._states([pot]):
                     if state.is_spent and state.budget not in pot.told:
                         pot.told.add(state.budget)
-                        log.warning("%s", state.sentence())
+                        log.warning("%s", state.sentence(), extra={"CODE": "budget-spent"})
             self._changed.notify_all()
 
 

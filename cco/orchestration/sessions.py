@@ -68,7 +68,9 @@ class Sessions:
         try:
             rows = store.load_sessions()
         except StoreError as error:
-            log.warning("earlier sessions cannot be restored: %s", error.message)
+            log.warning(
+                "earlier sessions cannot be restored: %s", error.message, extra={"CODE": error.code}
+            )
             rows = ()
         for row in rows:
             self._restore(row)
@@ -103,6 +105,7 @@ class Sessions:
         with self._lock:
             self._by_id[row.id] = session
             self._by_token[row.token_hash] = session
+        log.info("a session begins in %s", project, extra=_fields(row))
         return session, token
 
     def by_id(self, session_id: str) -> Session | None:
@@ -153,6 +156,7 @@ class Sessions:
                 return
             del self._by_token[session.row.token_hash]
             os.close(session.pidfd)
+        log.info("a session ends in %s", session.row.project, extra=_fields(session.row))
         self._store.end_session(session.id, self._now_ns())
 
     def _restore(self, row: SessionRow) -> None:
@@ -177,6 +181,10 @@ def start_ticks(pid: int) -> int | None:
     except OSError:
         return None
     return int(stat.rpartition(")")[2].split()[19])
+
+
+def _fields(row: SessionRow) -> dict[str, str]:
+    return {"SESSION": row.id, "PROJECT": row.project}
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -102,7 +102,7 @@ class Life:
         self._notifier.send("STOPPING=1")
         if failure is not None:
             self._notifier.send(f"STATUS={failure.message}")
-            log.error("%s. %s", failure.message, failure.hint or "")
+            log.error("%s. %s", failure.message, failure.hint or "", extra={"CODE": failure.code})
         if self.point is not None:
             self.point.release()
         return os.EX_OK if failure is None else os.EX_UNAVAILABLE

@@ -178,6 +178,10 @@ class Source:
     def _lose(self, failure: CcoError) -> None:
         if self._snapshot is not None:
             if self._failure is None:
-                log.info("the daemon is away, its files cannot be opened: %s", failure.message)
+                log.info(
+                    "the daemon is away, its files cannot be opened: %s",
+                    failure.message,
+                    extra={"CODE": failure.code},
+                )
             self._snapshot = self._snapshot.with_health(AWAY, now_ns=time.time_ns())
         self._failure = failure

@@ -83,6 +83,7 @@ def test_status_says_running_ailing_or_stopped(cco: Daemon) -> None:
     assert json.loads(stopped.stdout) == {
         "status": "stopped",
         "units": {},
+        "serves": None,
         "supervisorPid": None,
         "socket": str(cco.socket),
         "health": None,

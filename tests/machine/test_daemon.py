@@ -67,6 +67,29 @@ def test_journal_of_a_session_holds_no_secret(alice: Login) -> None:
         assert secret not in json.dumps(ours)
 
 
+def test_journal_tells_an_outage_once_and_whose_requests_failed(alice: Login) -> None:
+    since = alice.machine.cursor()
+    alice.use_upstream(port=8199)  # where nobody is
+    session = alice.launch()
+    alice.expected.append("No connection to the upstream offline|the upstream offline is out")
+    url = f"{session.base_url}/v1/models"
+    assert set(
+        alice.run(
+            f"for n in $(seq 50); do curl -so /dev/null -w '%{{http_code}} ' {url}; done"
+        ).stdout.split()
+    ) == {"502"}
+    entries = alice.machine.journal(since=since, _UID="1000", _SYSTEMD_USER_UNIT="cco.service")
+    [failed] = [one for one in entries if "No connection to the upstream" in str(one["MESSAGE"])]
+    assert failed["CODE"] == "upstream-refused"
+    assert (failed["SESSION"], failed["PROJECT"]) == (session.id, str(alice.home))
+    assert failed["AGENT"] == "main"
+    assert failed["REQUEST_ID"].startswith("cco_")
+    [begun] = [one for one in entries if one["MESSAGE"] == f"a session begins in {alice.home}"]
+    assert (begun["PRIORITY"], begun["SESSION"]) == ("6", session.id)
+    told = alice.cco("daemon logs").stdout
+    assert "serves /run/user/1000/cco.sock and http://127.0.0.1:3000: 119 agents" in told
+
+
 def test_launch_gives_claude_code_its_environment(alice: Login) -> None:
     session = alice.launch("-p 'hello there' --model opus")
     given, mount = session.environment, alice.mount

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The log: where it goes, how it looks, and what never stands in it."""
 
+import contextvars
 import io
 import logging
 import os
@@ -8,10 +9,11 @@ import pty
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cco.log import redact, request_id, setup
+from cco.log import MAX_COUNTED, QUIET_S, Repeats, _about, begin, redact, setup, tell_about
 
 log = logging.getLogger("somewhere")
 KEY = "sk-ant-api03-abcDEF_123-secret"
@@ -24,9 +26,9 @@ def levels() -> Iterator[None]:
     Its handlers are put back by the guard of all tests.
     """
     level = logging.getLogger().level
-    token = request_id.set("")
+    token = _about.set({})
     yield
-    request_id.reset(token)
+    _about.reset(token)
     logging.getLogger().setLevel(level)
 
 
@@ -233,11 +235,67 @@ def test_no_field_of_the_journal_holds_a_credential(journal: list[str]) -> None:
 
 @pytest.mark.usefixtures("journal_stream")
 def test_journal_knows_the_request(journal: list[str]) -> None:
-    token = request_id.set("cco_1")
-    log.info("inside")
-    request_id.reset(token)
+    def serve() -> None:
+        begin("cco_0")
+        tell_about(SESSION="5e55")
+        begin("cco_1")  # the next one in the same thread
+        tell_about(SESSION="5e56", PROJECT="/home/ada/p", AGENT="")
+        log.info("inside", extra={"CODE": "upstream-timeout"})
+
+    contextvars.copy_context().run(serve)
     inside, journal[:] = list(journal), []
     log.info("outside")
 
-    assert "REQUEST_ID=cco_1" in inside
-    assert not [field for field in journal if field.startswith("REQUEST_ID")]
+    wanted = {"REQUEST_ID=cco_1", "SESSION=5e56", "PROJECT=/home/ada/p", "CODE=upstream-timeout"}
+    assert wanted <= set(inside)
+    assert not [field for field in inside if field.startswith("AGENT")]
+    assert not [field for field in journal if field.startswith(("REQUEST_ID", "SESSION"))]
+
+
+# What is said again and again.
+
+
+def at(second: float, text: str = "no connection", level: int = logging.WARNING) -> Any:
+    record = log.makeRecord("x", level, "f", 1, "%s", (text,), None)
+    record.created = second
+    return record
+
+
+def test_outage_is_told_once_and_then_counted() -> None:
+    repeats = Repeats()
+    told = []
+    for second in range(1000, 1131):
+        record = at(second)
+        if repeats.filter(record):
+            told.append((second, record.getMessage()))
+
+    assert told == [
+        (1000, "no connection"),
+        (1060, "no connection (and 59 times since the last)"),
+        (1120, "no connection (and 59 times since the last)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (at(1000), at(1000, "another")),
+        (at(1000), at(1000 + QUIET_S)),
+        (at(1000), at(900)),  # the clock was set back
+        (at(1000, level=logging.INFO), at(1000, level=logging.INFO)),  # the life cycle
+    ],
+)
+def test_what_is_not_a_repetition_is_told(first: Any, second: Any) -> None:
+    repeats = Repeats()
+    assert repeats.filter(first)
+    assert repeats.filter(second)
+    assert second.getMessage() in ("another", "no connection")
+
+
+def test_many_different_warnings_are_not_remembered_for_ever() -> None:
+    repeats = Repeats()
+    for number in range(MAX_COUNTED + 1):
+        repeats.filter(at(1000, str(number)))
+
+    assert not repeats.filter(at(1001, str(MAX_COUNTED)))
+    assert repeats.filter(at(1001, "0"))

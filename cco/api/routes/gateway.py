@@ -22,6 +22,7 @@ from cco.errors import RequestError, Unavailable
 from cco.gateway.call import Answer, Attribution, Call, SessionRef
 from cco.gateway.errors import AnswerCut
 from cco.gateway.places import Place
+from cco.log import tell_about
 
 PREFIX: Final = re.compile(r"^/s/[^/?]*")
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -56,6 +57,10 @@ def blueprint(services: Services) -> Blueprint:
         if session_id is not None:
             target = PREFIX.sub("", target, count=1)  # as written, which may not be as decoded
         headers = list(wire.current.headers)
+        agent = _attribution(services, headers)
+        if session is not None:
+            tell_about(SESSION=session.id, PROJECT=session.project)
+        tell_about(AGENT=agent.agent)
         call = Call(
             method=request.method,
             target=target,
@@ -64,7 +69,7 @@ def blueprint(services: Services) -> Blueprint:
             request_id=request.environ["cco.request_id"],
             started_ns=time.time_ns(),
             session=session,
-            agent=_attribution(services, headers),
+            agent=agent,
             client_fd=request.environ["gunicorn.socket"].fileno(),
         )
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from cco.api.access import Guard
 from cco.api.routes import health
-from cco.log import request_id
+from cco.log import _about
 from tests.unit.api.house import House, error_of, provider_error_of
 
 ROUTES = [
@@ -68,7 +68,7 @@ def test_every_request_has_an_id_of_its_own(house: House, monkeypatch: pytest.Mo
     seen: list[str] = []
 
     def describe(_: object) -> dict[str, str]:
-        seen.append(request_id.get())
+        seen.append(_about.get()["REQUEST_ID"])
         return {"status": "ok"}
 
     monkeypatch.setattr(health, "describe", describe)
