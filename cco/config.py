@@ -87,7 +87,7 @@ class Upstream:
     priority: int = _setting(0, _between(0, 1000))
     """Lower is preferred; others are used when it is out."""
     credential: str = _setting("")
-    """systemd credential or path of a 0600 file; empty passes the client's own through."""
+    """systemd credential, 0600 file or encrypted:FILE; empty passes the client's own through."""
     family: str = _setting("anthropic", _name)
     """Failover stays within a family; sessions go to that of the most preferred upstream."""
     ca_file: str = _setting("")

@@ -2,9 +2,10 @@
 """The API keys that upstreams are asked with in place of the client's own.
 
 ``credential`` in ``[[upstream]]`` says where a key lies, never the key: an absolute path is a file
-that only its owner, who is the daemon's user, can read; anything else is the name of a systemd
-credential, a file in ``$CREDENTIALS_DIRECTORY`` that systemd guards. Files are read when settings
-are, and at no other time.
+that only its owner, who is the daemon's user, can read; ``encrypted:`` and a path is one that
+`systemd-creds --user encrypt` made, which a user's unit cannot have decrypted; anything else is the
+name of a systemd credential, a file in ``$CREDENTIALS_DIRECTORY`` that systemd guards. Files are
+read when settings are, and at no other time.
 
 What cannot be used is an error in the settings. What is not there is none: another upstream may
 do, and it may come (`Missing`). Keys are in no message, no log and no ``repr``.
@@ -15,7 +16,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +28,9 @@ from cco.errors import ConfigError
 from cco.gateway.headers import CREDENTIALS, Index
 
 MAX_KEY_BYTES: Final = 4096
+ENCRYPTED: Final = "encrypted:"
+"""What stands before the path of an encrypted file."""
+DECRYPT_S: Final = 20.0
 
 _OAUTH: Final = ("sk-ant-oat", "sk-ant-ort")
 """Beginnings of the tokens of a subscription login."""
@@ -108,6 +113,8 @@ class _Source:
     """None where systemd gave the daemon no credentials."""
     is_guarded: bool
     """systemd sees to it who can read the file."""
+    is_encrypted: bool = False
+    """Nobody can read the file but through systemd, as its owner on this machine."""
 
     @classmethod
     def find(cls, upstream: config.Upstream, *, directory: str) -> "_Source":
@@ -119,6 +126,9 @@ class _Source:
         told = upstream.credential
         if told.startswith("/"):
             return cls(upstream.name, told, Path(told), is_guarded=False)
+        if told.startswith(f"{ENCRYPTED}/"):
+            file = Path(told.removeprefix(ENCRYPTED))
+            return cls(upstream.name, told, file, is_guarded=True, is_encrypted=True)
         if not _NAME.fullmatch(told):
             raise ConfigError(
                 "credential-name",
@@ -136,6 +146,8 @@ class _Source:
             ConfigError: it cannot be read, or others could.
         """
         assert self.path is not None
+        if self.is_encrypted and self.path.exists():
+            return _decrypt(self.path, self._told)
         try:
             # O_NONBLOCK: opening a pipe would wait for somebody to write into it.
             number = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -183,6 +195,9 @@ class _Source:
                 f"Run: systemctl --user edit cco.service, add LoadCredential={self.credential}:"
                 "/PATH under [Service], then: cco daemon restart"
             )
+        elif self.is_encrypted:
+            message = f"its file {self.path} is not there"
+            hint = f"Run: systemd-creds --user encrypt - {self.path}, then: cco daemon reload"
         elif self.is_guarded:
             message = f"there is no systemd credential '{self.credential}'"
             hint = f"Add LoadCredential={self.credential}:/PATH to cco.service and restart it"
@@ -217,3 +232,27 @@ class _Source:
 
     def _told(self, what: str) -> str:
         return f"the credential {self.path} of the upstream {self.upstream} {what}"
+
+
+def _decrypt(path: Path, told: Callable[[str], str]) -> bytes:
+    """Return what `systemd-creds` makes of an encrypted file; it stays in memory.
+
+    Raises:
+        ConfigError: it cannot be decrypted here, by this user, or at all before systemd 256.
+    """
+    command = ["systemd-creds", "--user", "decrypt", str(path), "-"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DECRYPT_S, check=False
+        )
+        if done.returncode == 0:
+            return done.stdout
+        failure = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failure = str(error)
+    raise ConfigError(
+        "credential-encrypted",
+        told(f"cannot be decrypted ({failure.splitlines()[0].rstrip('.')})"),
+        hint="Encrypt it on this machine, with systemd 256 or later, as this user:"
+        f" systemd-creds --user encrypt - {path}",
+    )

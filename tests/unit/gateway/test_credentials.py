@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,64 @@ def test_tells_clients_apart_by_what_they_send() -> None:
     assert len(set(digests)) == len(sent)
     assert digest(index([("Authorization", "b"), ("other", "x"), ("X-Api-Key", "a")])) == digests[5]
     assert digest(index([("x-api-key", "\xff\udcff")]))
+
+
+# What systemd-creds has encrypted; a script stands for it, tests/machine has the real one.
+
+
+@pytest.fixture
+def creds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make `systemd-creds` what a script says."""
+
+    def install(script: str) -> None:
+        program = tmp_path / "bin/systemd-creds"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n{script}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+    return install
+
+
+def test_encrypted_file_is_decrypted_by_systemd(
+    tmp_path: Path, creds: Callable[[str], None]
+) -> None:
+    creds(f"echo {KEY}")
+    file = write(tmp_path / "key.cred", b"encrypted", mode=0o644)  # a secret to nobody
+    assert loaded(f"encrypted:{file}").keys == {"up": KEY}
+    assert (tmp_path / "asked").read_text() == f"--user decrypt {file} -\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'Unknown option --user.' >&2; exit 1", "Unknown option --user"),  # systemd 252
+        (f"echo {KEY}; echo 'Failed to decrypt: Key rejected' >&2; exit 1", "Key rejected"),
+        ("exit 1", "exit status 1"),
+    ],
+)
+def test_file_that_cannot_be_decrypted_is_an_error(
+    tmp_path: Path, creds: Callable[[str], None], script: str, reason: str
+) -> None:
+    creds(script)
+    error = refused(f"encrypted:{write(tmp_path / 'key.cred')}")
+    assert error.code == "credential-encrypted"
+    assert reason in error.message
+    assert f"systemd-creds --user encrypt - {tmp_path}/key.cred" in str(error.hint)
+
+
+def test_without_systemd_creds_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "No such file" in refused(f"encrypted:{write(tmp_path / 'key.cred')}").message
+
+
+def test_encrypted_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    [missing] = loaded(f"encrypted:{tmp_path}/none").missing
+    assert f"{tmp_path}/none is not there" in missing.message
+    assert f"systemd-creds --user encrypt - {tmp_path}/none" in missing.hint
+
+
+def test_what_was_decrypted_must_be_a_key(tmp_path: Path, creds: Callable[[str], None]) -> None:
+    creds("echo two words")
+    error = refused(f"encrypted:{write(tmp_path / 'key.cred')}")
+    assert error.code == "credential-invalid"
