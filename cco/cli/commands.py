@@ -16,10 +16,7 @@ from cco.cli.output import agrees, show_json, show_table, usd
 from cco.cli.run import project_of
 from cco.cli.service import Service
 from cco.client import Client
-from cco.errors import ConfigError, RequestError
-
-INVOKE_S = 3600.0
-"""Longest wait for an agent; the daemon's own limit is the one that counts."""
+from cco.errors import ConfigError
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -28,7 +25,6 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "agents": _agents,
         "cache": _cache,
         "config": _config,
-        "invoke": _invoke,
         "sessions": _sessions,
         "unseal": _unseal,
         "version": _version,
@@ -180,36 +176,6 @@ def flatten(settings: config.Settings) -> dict[str, Any]:
 
 def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)  # equal for all that our settings hold
-
-
-def _invoke(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    context = ""
-    if arguments.context:
-        try:
-            context = (
-                sys.stdin.read()
-                if arguments.context == "-"
-                else Path(arguments.context).read_text(encoding="utf-8")
-            )
-        except (OSError, UnicodeDecodeError) as exc:
-            raise RequestError(
-                "context-unreadable", f"{arguments.context} cannot be read as text ({exc})"
-            ) from exc
-    client = serving(environ, timeout_s=INVOKE_S)
-    asked = {"agent": arguments.agent, "task": arguments.task, "context": context}
-    key = environ.get("ANTHROPIC_API_KEY")
-    headers = {"x-api-key": key} if key else {}
-    if arguments.no_cache:
-        headers["cache-control"] = "no-cache"
-    answer = client.call("POST", "/api/agent/invoke", asked, headers=headers)
-    if arguments.json:
-        show_json(answer)
-        return os.EX_OK
-    print(answer["response"])
-    if sys.stderr.isatty():
-        cost = "unpriced" if answer["costUsd"] is None else f"${answer['costUsd']:.6f}"
-        print(f"cco: {answer['agent']}, {answer['model']}, {cost}", file=sys.stderr)
-    return os.EX_OK
 
 
 def _sessions(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

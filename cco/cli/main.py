@@ -28,7 +28,9 @@ EXIT_NOT_EXECUTABLE: Final = 126
 EXIT_NOT_FOUND: Final = 127
 OWN_PATHS: Final = ("CCO_CLAUDE", "CCO_CONFIG", "CCO_RUNTIME_DIR")
 
-MODULES: Final = frozenset({"completion", "daemon", "demo", "knowledge", "route", "run", "stats"})
+MODULES: Final = frozenset(
+    {"completion", "daemon", "demo", "invoke", "knowledge", "route", "run", "stats"}
+)
 """Commands that have a module of their own; the others share `commands`."""
 
 STATUS: Final[Mapping[type[CcoError], int]] = {

@@ -213,8 +213,11 @@ def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "ask one agent, print its answer",
         "cco invoke chief-architect 'Design the authentication flow'",
         "git diff | cco invoke code-reviewer 'Review this change' --context -",
+        "cco invoke auto 'Find out why this query is slow' --context query.sql",
     )
-    invoke.add_argument("agent", metavar="AGENT", help="its name or slug")
+    invoke.add_argument(
+        "agent", metavar="AGENT", help="its name or slug, or auto for the one that fits the task"
+    )
     invoke.add_argument("task", metavar="TASK", help="what it is to do")
     invoke.add_argument("--context", metavar="FILE", help="text to work on; - is standard input")
     invoke.add_argument(

@@ -4,6 +4,8 @@
 import contextlib
 import http.client
 import json
+import shlex
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import KEY, Daemon, call
+from tests.daemon import CCO, KEY, Daemon, call
+from tests.integration.terminal import terminal
 from tests.mounting import DEADLINE_S, wait_until
 
 TARGET = "/api/agent/invoke"
@@ -214,3 +217,29 @@ def test_crowd_of_callers_is_served_without_a_thread_too_many(cco: Daemon) -> No
 
     assert answers == [True] * 30
     assert len(rows(cco)) == 30
+
+
+def test_person_at_a_terminal_sees_the_answer_as_it_comes(served: Daemon) -> None:
+    task = "offline: slow 0.3\nDesign the architecture of a billing system and its components"
+    line = shlex.join([*CCO, "invoke", "auto", task])
+    with terminal(
+        ["sh", "-c", f"{line}; sleep 1000"],
+        socket=served.base / "tmux",
+        environ=served.environ(ANTHROPIC_API_KEY=KEY, TERM="xterm"),
+        directory=served.home,
+    ) as shown:
+        shown.wait_for("CCO offline upstream:")
+        screen = shown.wait_for(" tokens, ")
+    assert "no model was asked" in screen
+    assert "cco: Chief Architect (" in screen
+
+
+def test_interrupt_ends_what_was_begun(cco: Daemon) -> None:
+    cco.configure("[agents]\nmax_concurrent = 1\nqueue_timeout_s = 0\n")
+    cco.start()
+    with cco.spawn("invoke", AGENT, "offline: stall\nx", ANTHROPIC_API_KEY=KEY) as process:
+        wait_until(lambda: not is_idle(cco), "the agent is asked")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+    wait_until(lambda: is_idle(cco), "there is a turn again")
+    wait_until(lambda: any(row["partial"] for row in rows(cco)), "it is in the ledger")

@@ -96,7 +96,7 @@ class StandIn:
     path: Path
     answers: dict[str, Any] = field(default_factory=dict)
     """Payload for ``METHOD /path?query``, or for any query where there is none, with a status in
-    front as a pair, or what makes one anew each time; others are 404."""
+    front as a pair, or what makes one anew each time; bytes go as they are. Others are 404."""
     received: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     """Method and target, headers in lower case, payload."""
 
@@ -121,7 +121,7 @@ def standing_in(path: Path, answers: Mapping[str, Any]) -> Iterator[StandIn]:
             told = found.answers.get(asked, found.answers.get(asked.partition("?")[0], missing))
             told = told() if callable(told) else told
             status, payload = told if isinstance(told, tuple) else (200, told)
-            data = json.dumps(payload).encode()
+            data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

@@ -17,7 +17,7 @@ from cco.cli import commands
 from cco.cli.commands import flatten
 from cco.cli.parser import build_parser
 from cco.config import MODELS, Budget, Settings
-from cco.errors import ConfigError, NotFound, RequestError
+from cco.errors import ConfigError, NotFound
 from tests.unit.catalog.samples import make_definition
 from tests.unit.cli.fakes import StandIn, health, standing_in
 
@@ -215,79 +215,6 @@ def test_files_of_settings_are_told(
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [f"{user}/cco.toml (not there)", f"{user}/cco.toml.d/1.toml"]
-
-
-# Invoke.
-
-ANSWER = {
-    "agent": "Chief Architect",
-    "model": "claude-opus-x",
-    "response": "Do it so.",
-    "costUsd": 0.01,
-}
-
-
-@pytest.mark.parametrize(
-    ("argv", "stdin", "context"),
-    [
-        ([], "", ""),
-        (["--context", "-"], "from a pipe", "from a pipe"),
-        (["--context", "FILE"], "", "from a file, ü"),
-    ],
-)
-def test_agent_is_asked(
-    argv: list[str],
-    stdin: str,
-    context: str,
-    environ: dict[str, str],
-    served: StandIn,
-    tmp_path: Path,
-    capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "file").write_text("from a file, ü", encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-    served.answers["POST /api/agent/invoke"] = ANSWER
-    words = [str(tmp_path / "file") if word == "FILE" else word for word in argv]
-    assert do(environ, "invoke", "chief-architect", "the task", *words) == 0
-
-    assert capsys.readouterr() == ("Do it so.\n", "")
-    _, headers, payload = served.received[-1]
-    assert payload == {"agent": "chief-architect", "task": "the task", "context": context}
-    assert "x-api-key" not in headers
-    assert "x-cco-session" not in headers
-
-
-def test_key_and_session_travel_in_headers(
-    environ: dict[str, str], served: StandIn, capsys: Capture
-) -> None:
-    environ |= {"ANTHROPIC_API_KEY": "k", "CCO_SESSION": "t", "ANTHROPIC_AUTH_TOKEN": "oauth"}
-    served.answers["POST /api/agent/invoke"] = ANSWER
-    assert do(environ, "invoke", "a", "t", "--json") == 0
-
-    assert json.loads(capsys.readouterr().out) == ANSWER
-    _, headers, _ = served.received[-1]
-    assert (headers["x-api-key"], headers["x-cco-session"]) == ("k", "t")
-    assert "oauth" not in str(served.received)  # a login is for Claude Code alone
-
-
-def test_an_agent_is_asked_again_if_wanted(environ: dict[str, str], served: StandIn) -> None:
-    served.answers["POST /api/agent/invoke"] = ANSWER
-    for words, told in (((), None), (("--no-cache",), "no-cache")):
-        assert do(environ, "invoke", "a", "t", *words) == 0
-        _, headers, _ = served.received[-1]
-        assert headers.get("cache-control") == told
-
-
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"\xff")])
-def test_context_that_cannot_be_read_is_told(
-    make: Any, environ: dict[str, str], tmp_path: Path
-) -> None:
-    make(tmp_path / "file")
-    with pytest.raises(RequestError) as caught:
-        do(environ, "invoke", "a", "t", "--context", str(tmp_path / "file"))
-
-    assert caught.value.code == "context-unreadable"
 
 
 # The response cache.

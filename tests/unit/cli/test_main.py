@@ -92,7 +92,7 @@ def test_what_is_not_ours_goes_to_claude_code_unchanged(
         (["cache", "clear"], "commands"),
         (["completion", "bash"], "completion"),
         (["config"], "commands"),
-        (["invoke", "a", "t"], "commands"),
+        (["invoke", "a", "t"], "invoke"),
         (["knowledge", "list"], "knowledge"),
         (["route", "t"], "route"),
         (["sessions"], "commands"),
