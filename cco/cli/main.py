@@ -150,9 +150,11 @@ def _guard_run(argv: list[str]) -> list[str]:
     at = 1
     while at < len(argv) and argv[at] != "--":
         word = argv[at]
-        if word in ("--dry-run", "--direct", "-h", "--help") or word.startswith("--project="):
+        if word in ("--dry-run", "--direct", "-h", "--help") or word.startswith(
+            ("--project=", "--agents=")
+        ):
             at += 1
-        elif word == "--project":
+        elif word in ("--project", "--agents"):
             at += 2
         else:
             return [*argv[:at], "--", *argv[at:]]

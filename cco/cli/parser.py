@@ -145,6 +145,11 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     run.add_argument("--direct", action="store_true", help="launch plain Claude Code, without CCO")
     run.add_argument("--project", metavar="PATH", help="directory to launch in")
+    run.add_argument(
+        "--agents",
+        metavar="GROUP,…",
+        help="groups or categories of agents that the session sees, instead of [agents] groups",
+    )
     run.add_argument("arguments", nargs="*", metavar="ARG", help="given to Claude Code")
 
 

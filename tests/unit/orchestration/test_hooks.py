@@ -52,7 +52,7 @@ def recall(knowledge: Knowledge) -> Recall:
     )
 
 
-def suggest(prompt: str) -> Choice | None:
+def suggest(session: Session | None, prompt: str) -> Choice | None:
     """Stands for the router, which has tests of its own."""
     return Choice(make_agent(), 0.9, "a rule") if prompt.startswith("Design ") else None
 
