@@ -29,7 +29,7 @@ EXIT_NOT_FOUND: Final = 127
 OWN_PATHS: Final = ("CCO_CLAUDE", "CCO_CONFIG", "CCO_RUNTIME_DIR")
 
 MODULES: Final = frozenset(
-    {"completion", "daemon", "demo", "invoke", "knowledge", "route", "run", "stats"}
+    {"completion", "daemon", "demo", "invoke", "knowledge", "route", "run", "stats", "tui"}
 )
 """Commands that have a module of their own; the others share `commands`."""
 

@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_invoke(commands)
     _add_knowledge(commands)
     _add_reports(commands)
+    _add_tui(commands)
     unseal = _add(
         commands, "unseal", "print a sealed file's plaintext JSON", "cco unseal agents | jq keys"
     )
@@ -229,6 +230,17 @@ def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--no-cache", action="store_true", help="ask again, also what was answered before"
     )
     _add_json(invoke)
+
+
+def _add_tui(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tui = _add(
+        commands,
+        "tui",
+        "show the dashboard: cost, requests, agents, sessions, as they happen",
+        "cco tui                          all projects; ? shows the keys",
+        "cco tui --project .              this one only",
+    )
+    tui.add_argument("--project", metavar="PATH", help="only this project; default is all")
 
 
 def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
