@@ -65,6 +65,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_json(config)
     demo = _add(commands, "demo", "show everything at work, with no account and no network")
     demo.add_argument("--prompt", help="what to ask Claude Code instead of the usual")
+    _add(
+        commands,
+        "statusline",
+        "be Claude Code's status line: its JSON on standard input, one line out",
+        "cco statusline < /dev/null       how it looks",
+        "In ~/.claude/settings.json:",
+        '  "statusLine": {"type": "command", "command": "cco statusline"}',
+    )
     completion = _add(
         commands,
         "completion",

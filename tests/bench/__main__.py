@@ -50,6 +50,8 @@ def main() -> None:
         _show_latency(health["http"]["url"], upstream.url)
         print("launch")
         _show_launch(environ, upstream.url)
+        print("status line, daemon up")
+        _show_statusline(environ)
         service.stop()
         print("statistics of 1 000 000 requests, beside 10 000 of the same 90 days")
         ledger.show_growth(home)
@@ -67,6 +69,18 @@ def _environment(home: Path, url: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "sk-ant-test-bench",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     }
+
+
+def _show_statusline(environ: Mapping[str, str]) -> None:
+    def run(*command: str) -> None:
+        subprocess.run(command, env=environ, input=b"{}", check=True, capture_output=True)
+
+    bare, ours = times_ms(
+        30,
+        partial(run, sys.executable, "-I", "-c", "pass"),
+        partial(run, *CCO, "statusline"),
+    )
+    show("cco statusline over python3 -c pass", ours, bare)
 
 
 def _show_start(service: Service, environ: Mapping[str, str]) -> None:
