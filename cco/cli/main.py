@@ -33,6 +33,7 @@ MODULES: Final = frozenset(
         "completion",
         "daemon",
         "demo",
+        "doctor",
         "invoke",
         "knowledge",
         "route",

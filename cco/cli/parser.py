@@ -4,7 +4,7 @@
 import argparse
 from typing import Final
 
-CLAUDE_WORDS: Final = ("agents", "config")
+CLAUDE_WORDS: Final = ("agents", "config", "doctor")
 """Commands of ours that Claude Code has too; after ``--`` they are Claude Code's."""
 
 KNOWLEDGE_TYPES: Final = (
@@ -18,7 +18,7 @@ Every argument that is not a command of CCO's goes to Claude Code unchanged:
   cco --resume                            resume a conversation
   cco -- agents                           Claude Code's own 'agents'
 
-Words that both know are CCO's: agents, config. Put -- before them for Claude Code's.
+Words that both know are CCO's: agents, config, doctor. Put -- before them for Claude Code's.
 """
 
 
@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     config.add_argument("action", nargs="?", default="show", choices=("show", "check", "path"))
     _add_json(config)
+    _add_json(_add(commands, "doctor", "find what is wrong here, and the command that mends it"))
     demo = _add(commands, "demo", "show everything at work, with no account and no network")
     demo.add_argument("--prompt", help="what to ask Claude Code instead of the usual")
     _add(
