@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/sessions``: the launches of `cco` that are alive."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,9 @@ def blueprint(services: Services) -> Blueprint:
             upstream=upstream.rstrip("/"),
             groups=groups,
         )
+        # Its first prompt asks for a suggestion, and waits for it.
+        prepare = services.team(session).router.prepare
+        threading.Thread(target=prepare, name="prepare", daemon=True).start()
         seen = {"agents": len(team.agents), "contextTokens": team.context_tokens}
         return jsonify({"id": session.id, "token": token, **seen}), 201
 

@@ -160,7 +160,6 @@ def test_compaction_is_prepared_for(
     memory = knowledge.memory(SESSION.id)
     assert memory is not None
     assert "We decided to keep money in cents." in memory.text
-    assert memory.seen == "PreCompact"
 
 
 @pytest.mark.parametrize(
