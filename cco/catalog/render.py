@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cco.catalog import asking
 from cco.catalog.brief import claude_md, compact_context, startup_context
 from cco.catalog.catalog import PREFIX, Catalog
 from cco.catalog.definition import Agent
@@ -105,6 +106,7 @@ def plugin_files(catalog: Catalog, *, version: str, hooks_url: str) -> dict[str,
     made = {
         MANIFEST: plugin_manifest(catalog, version=version).encode(),
         "hooks/hooks.json": _json({"hooks": plugged}),
+        asking.PATH: asking.program(hooks_url).encode(),
     }
     made |= {agent_path(agent): _plugin_agent(agent) for agent in catalog.agents}
     return dict(sorted(made.items()))
@@ -172,6 +174,8 @@ def _plugin_hook(hook: Hook, hooks_url: str) -> dict[str, Any]:
         # With the daemon away there is no file: print nothing, and let the session start.
         command = f'cat "${{CLAUDE_PLUGIN_ROOT}}/{hook.file}" 2>/dev/null || :'
         action: dict[str, Any] = {"type": "command", "command": command}
+    elif hook.transport == "ask":
+        action = {"type": "command", "command": asking.command(hook.event)}
     else:
         action = {
             "type": "http",

@@ -147,8 +147,9 @@ def unplug(place: Place, *, end: bool = False) -> Path:
     if end:
         file = plugin / "hooks" / "hooks.json"
         hooks = json.loads(file.read_text())
-        url = hooks["hooks"]["PreCompact"][0]["hooks"][0]["url"].replace("PreCompact", "SessionEnd")
-        hooks["hooks"]["SessionEnd"] = [{"hooks": [{"type": "http", "url": url, "timeout": 5}]}]
+        (posted,) = hooks["hooks"]["SubagentStop"][0]["hooks"]
+        url = posted["url"].replace("SubagentStop", "SessionEnd")
+        hooks["hooks"]["SessionEnd"] = [{"hooks": [{**posted, "url": url}]}]
         file.write_text(json.dumps(hooks))
     place.end_sessions()
     place.stop()
@@ -170,13 +171,42 @@ def test_hooks_without_a_daemon_leave_no_trace(place: Place) -> None:
     for one in (done, compacted):
         assert (one.status, one.err, one.told["is_error"]) == (0, "", False)
     assert "Agent cco:test-engineer answered:" in done.result
+    check_transcripts(place)
+
+
+def test_nobody_at_a_terminal_hears_of_hooks_without_a_daemon(place: Place) -> None:
+    words = [str(capabilities.claude()), "--model", MODELS["sonnet"]]
+    words += ["--plugin-dir", str(unplug(place))]
+    environ = place.environ(
+        ANTHROPIC_BASE_URL=place.upstream.url,
+        CCO_SESSION="of-a-session-that-was",
+        CLAUDE_CODE_DISABLE_TERMINAL_TITLE="1",
+    )
+    socket = place.base / "tmux"
+    with terminal(words, socket=socket, environ=environ, directory=place.project) as shown:
+        shown.wait_for("? for shortcuts")
+        shown.enter(SPECIAL)
+        before = shown.wait_for(FIXED)
+        shown.enter("offline: agent cco:test-engineer One")
+        before += shown.wait_for("Agent cco:test-engineer answered:")
+        assert "hook" not in before.lower()
+        shown.enter("/compact")
+        after = shown.wait_for("Compacted")
+        # Claude Code tells of any PreCompact hook that there is: it went well.
+        told = [line for line in after.splitlines() if "hook" in line.lower()]
+        assert all("completed successfully" in line for line in told), told
+        shown.enter("/exit")
+
+    check_transcripts(place)
+
+
+def check_transcripts(place: Place) -> None:
+    """Neither the model nor a transcript heard of an error."""
     for _, body in place.messages():
         assert not EVENT.search("\n".join(texts(body["messages"])))
-    (transcript,) = [
-        path for path in place.home.rglob("*.jsonl") if path.stem == done.told["session_id"]
-    ]
-    for line in transcript.read_text().splitlines():
-        assert not EVENT.search(line)
+    lines = [line for path in place.home.rglob("*.jsonl") for line in path.read_text().splitlines()]
+    assert any(SPECIAL in line for line in lines)
+    assert not [line for line in lines if "_error" in line or "ECONN" in line]
 
 
 def test_hook_for_the_end_of_a_session_would_be_heard(place: Place) -> None:

@@ -74,6 +74,7 @@ def test_tree_is_that_of_the_manual(published: Published) -> None:
         "plugin/.claude-plugin/plugin.json",
         "plugin/agents/leadership/chief-architect.md",
         "plugin/agents/leadership/other.md",
+        "plugin/hooks/ask",
         "plugin/hooks/hooks.json",
         "plugin/context/startup.md",
         "plugin/context/compact.md",
