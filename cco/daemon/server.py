@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import gunicorn
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
@@ -35,6 +36,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from cco.api.wire import current
 from cco.daemon import lifeline
+from cco.daemon.draining import DrainingWorker
 from cco.daemon.ending import give_up
 from cco.daemon.reception import KEEPALIVE_S, Guest, Reception
 from cco.errors import CcoError
@@ -134,7 +136,10 @@ class Answer(wsgi.Response):  # type: ignore[misc]  # Gunicorn has no types
 wsgi.Response = Answer
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
+_Base = ThreadWorker if gunicorn.version_info >= (24,) else DrainingWorker
+
+
+class Worker(_Base):  # type: ignore[misc,valid-type]  # Gunicorn has no types
     """The one worker: beats its heart, reloads on SIGHUP, ends what waits at a stop.
 
     It is killed with its arbiter: the next one makes a worker of its own, with another key.

@@ -82,6 +82,7 @@ HOSTS: Final = {
     "platform.claude.com": "documentation of the Messages API",
     "spec.openapis.org": "specification of OpenAPI",
     "www.apache.org": "the licence",
+    "www.debian.org": "name of a file format",
     "www.freedesktop.org": "documentation of systemd",
     "www.rfc-editor.org": "standards",
 }

@@ -6,12 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import ROOT
 from tests.lint.tree import check
-from tests.machine.installed import unit_files
 
 EXEC = re.compile(r"^(Exec\w+=[-@:+!]*)(/usr/(?:bin|lib|libexec)/cco\S*)", re.MULTILINE)
 CHOSEN = "[Service]\nUser=alice\n"
 """What `cco daemon enable --system --user NAME` adds."""
+
+
+def unit_files() -> dict[Path, str]:
+    """Return the unit files as a package lays them out below /usr/lib/systemd, by their paths."""
+    found = {}
+    for source in sorted((ROOT / "systemd/user").iterdir()):
+        for manager in ("user", "system"):
+            found[Path(manager, source.name)] = source.read_text()
+    for source in sorted((ROOT / "systemd/system").rglob("*.conf")):
+        found[source.relative_to(ROOT / "systemd")] = source.read_text()
+    return found
 
 
 @pytest.fixture(params=["user", "system"])

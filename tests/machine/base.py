@@ -2,30 +2,42 @@
 """Makes the file system that machines begin with, once for each Debian suite and list of packages.
 
 It lies in ``${CCO_CACHE:-/var/cache/cco-ci}`` and is never written again: machines lay their own
-changes over it. One that nobody uses any more may be deleted at any time.
+changes over it.
 """
 
-import fcntl
-import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
 
+from tests.capabilities import ROOT
+
 PACKAGES: Final = (
+    # a machine that people log in to
     "ca-certificates",
     "curl",
     "dbus",
     "dbus-user-session",
-    "fuse3",
-    "libfuse2",
     "libpam-systemd",
-    "libsystemd0",
+    "man-db",
     "procps",
-    "python3",
     "systemd",
     "systemd-sysv",
+    # what the package of CCO depends on; machines have no network to fetch it from
+    "fuse3",
+    "python3-brotli",
+    "python3-cachetools",
+    "python3-cryptography",
+    "python3-flask",
+    "python3-gunicorn",
+    "python3-llfuse",
+    "python3-prometheus-client",
+    "python3-psutil",
+    "python3-requests",
+    "python3-sdnotify",
+    "python3-systemd",
+    "python3-urwid",
+    "python3-zstandard",
 )
 
 USERS: Final = {"alice": 1000, "bob": 1001}
@@ -52,44 +64,14 @@ def cache() -> Path:
 
 def make(suite: str) -> Path:
     """Return the base of a Debian suite, such as ``bookworm``; make it if it is not there yet."""
-    recipe = "\n".join((suite, *PACKAGES, *_CUSTOMIZE))
-    base = cache() / f"{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    cache().mkdir(parents=True, exist_ok=True)
-    with (cache() / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one makes it, the others wait
-        if not base.is_dir():
-            unfinished = base.with_suffix(".tmp")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _bootstrap(suite, unfinished)
-            unfinished.rename(base)
-    return base
-
-
-def _bootstrap(suite: str, target: Path) -> None:
-    command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}"]
-    command += [f"--customize-hook={line}" for line in _CUSTOMIZE]
-    command += [suite, str(target), *_mirrors(suite)]
+    script = ROOT / "packaging/debian-root"
     done = subprocess.run(
-        command,
+        [script, "machine", suite, " ".join(PACKAGES), *_CUSTOMIZE],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        umask=0o022,
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(f"mmdebstrap {suite}: exit {done.returncode}\n{done.stderr}")
-
-
-def _mirrors(suite: str) -> list[str]:
-    """Return the mirror that this host itself uses, or none: mmdebstrap then knows a default."""
-    done = subprocess.run(
-        ["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    for uri in done.stdout.split():
-        if uri.rstrip("/").endswith("/debian"):
-            return [f"deb {uri} {suite} main"]
-    return []
+        raise RuntimeError(f"{script.name} {suite}: exit {done.returncode}\n{done.stderr}")
+    return Path(done.stdout.strip())

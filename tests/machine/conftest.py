@@ -7,23 +7,33 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests import capabilities
-from tests.machine.machine import Machine, booted
+from tests.machine.machine import SUITES, Machine, booted
+from tests.machine.package import Packages, build, install
 
 _CURSOR = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
-    """Boot Debian 12; one machine for all tests, which therefore undo what they do."""
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    """Build the packages of this tree, once for all tests."""
     capabilities.require("machine")
-    with booted("bookworm") as machine:
+    return build(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def machine(request: pytest.FixtureRequest, packages: Packages) -> Iterator[Machine]:
+    """Boot a Debian with CCO installed; one machine for all tests, which therefore undo it all."""
+    with booted(request.param) as machine:
+        install(machine, packages.deb)
         yield machine
 
 
 @pytest.fixture(autouse=True)
-def remember_journal(request: pytest.FixtureRequest, machine: Machine) -> None:
-    """Note where the journal ends before the test."""
-    request.node.stash[_CURSOR] = machine.cursor()
+def remember_journal(request: pytest.FixtureRequest) -> None:
+    """Note where the journal ends before the test, unless it boots a machine of its own."""
+    if "machine" in request.fixturenames:
+        machine: Machine = request.getfixturevalue("machine")
+        request.node.stash[_CURSOR] = machine.cursor()
 
 
 @pytest.hookimpl(wrapper=True)

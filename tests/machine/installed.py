@@ -1,17 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Installs the CCO of the source tree into a machine as a package would, and acts for its users.
-
-::
-
-    /usr/lib/systemd/user/cco*       the units of systemd/user
-    /usr/lib/systemd/system/cco*     the same, with the drop-ins of systemd/system
-    /usr/libexec/cco/cco-*           their two helpers
-    /usr/bin/cco                     a link to the tree's .venv/bin/cco
-
-The units name /usr/bin/python3, which finds CCO where a package has put it. The machine has no
-package but sees the tree with its .venv, so that becomes .venv/bin/python in the copies; and a tree
-below /tmp is let through the daemon's PrivateTmp=.
-"""
+"""What users of an installed CCO have beside it, and acts for them."""
 
 import contextlib
 import json
@@ -26,14 +14,11 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from cco import units
-from tests.capabilities import ROOT
 from tests.machine import base
 from tests.machine.machine import Machine
 
-PYTHON: Final = ROOT / ".venv/bin/python"
-
 OFFLINE_PORT: Final = 8100
-"""Where the offline upstream of `installed` listens."""
+"""Where the upstream of `equipped` listens."""
 
 CLAUDE: Final = """\
 #!/bin/sh
@@ -44,57 +29,6 @@ printf '%s\\0' "$@" >"$HOME/launched-argv"
 mv "$HOME/launched.new" "$HOME/launched"
 exec sleep infinity
 """
-
-_UNITS: Final = Path("usr/lib/systemd")
-_HELPERS: Final = Path("usr/libexec/cco")
-_COMMAND: Final = Path("usr/bin/cco")
-_CLAUDE: Final = Path("usr/local/bin/claude")
-
-
-def unit_files() -> dict[Path, str]:
-    """Return the unit files as a package lays them out below /usr/lib/systemd, by their paths."""
-    found = {}
-    for source in sorted((ROOT / "systemd/user").iterdir()):
-        for manager in ("user", "system"):
-            found[Path(manager, source.name)] = source.read_text()
-    for source in sorted((ROOT / "systemd/system").rglob("*.conf")):
-        found[source.relative_to(ROOT / "systemd")] = source.read_text()
-    return found
-
-
-@contextlib.contextmanager
-def installed(machine: Machine) -> Iterator[None]:
-    """Install CCO for the users of a machine, start an upstream, and remove both again."""
-    written = []
-    for name, text in unit_files().items():
-        text = text.replace("/usr/bin/python3 ", f"{PYTHON} ")
-        text = text.replace("PrivateTmp=yes\n", f"PrivateTmp=yes\nBindReadOnlyPaths={ROOT}\n")
-        written.append(_write(machine, _UNITS / name, text, mode=0o644))
-    for source in sorted((ROOT / "systemd").glob("cco-*")):
-        written.append(_write(machine, _HELPERS / source.name, source.read_text(), mode=0o755))
-    written.append(_write(machine, _CLAUDE, CLAUDE, mode=0o755))
-    (machine.root / _COMMAND).symlink_to(ROOT / ".venv/bin/cco")
-    written.append(_COMMAND)
-    alice = Login(machine, "alice")
-    try:
-        serve = f"{PYTHON} -I -m cco.offline --port {OFFLINE_PORT}"
-        alice.run(f"systemd-run --user --quiet --unit=offline {serve}", check=True)
-        url = f"http://127.0.0.1:{OFFLINE_PORT}/v1/models"
-        machine.wait(lambda: alice.fetch(url)[0] == 200, "the upstream")
-        yield
-    finally:
-        for path in written:
-            (machine.root / path).unlink()
-        alice.run("systemctl --user stop offline; systemctl --user daemon-reload")
-        machine.run("systemctl daemon-reload", user="root")
-
-
-def _write(machine: Machine, name: Path, text: str, *, mode: int) -> Path:
-    path = machine.root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(mode)
-    return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +216,27 @@ class Chosen(Login):
         self.root("cco daemon disable --system; rm -rf /var/lib/cco")
         super().clear()
         self.root(f"systemctl reset-failed {' '.join(units.ALL)}", check=False)
+
+
+@contextlib.contextmanager
+def equipped(machine: Machine) -> Iterator[None]:
+    """Give the users of a machine a Claude Code and an upstream, and remove both again."""
+    install_claude = "install -m 0755 /dev/stdin /usr/local/bin/claude"
+    machine.run(install_claude, user="root", stdin=CLAUDE, check=True)
+    try:
+        serve_offline(Login(machine, "alice"))
+        yield
+    finally:
+        machine.run("rm /usr/local/bin/claude", user="root", check=True)
+        machine.run("systemctl --user stop offline", user="alice")
+
+
+def serve_offline(login: Login) -> None:
+    """Start the offline upstream as a unit of a user."""
+    serve = f"/usr/bin/python3 -I -m cco.offline --port {OFFLINE_PORT}"
+    login.run(f"systemd-run --user --quiet --unit=offline {serve}", check=True)
+    url = f"http://127.0.0.1:{OFFLINE_PORT}/v1/models"
+    login.machine.wait(lambda: login.fetch(url)[0] == 200, "the upstream")
 
 
 @contextlib.contextmanager

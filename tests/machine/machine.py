@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Debian machine: booted with systemd in a container, used, and taken down without a trace.
 
-The machine sees the source tree read-only at the tree's own path, with its ``.venv``. It has a
+The machine sees the source tree read-only at the own path of the tree, has a
 loopback network of its own and no other, ``/dev/fuse`` for everyone, and the users of ``base.py``.
 Needs root. Not for several threads.
 """
@@ -20,6 +20,9 @@ from typing import Any, Final
 
 from tests.capabilities import ROOT
 from tests.machine import base
+
+SUITES: Final = ("bookworm", "trixie")
+"""The Debians that CCO is for."""
 
 _BOOT_TIMEOUT_S: Final = 60.0
 _POWEROFF_TIMEOUT_S: Final = 20.0

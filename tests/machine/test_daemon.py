@@ -8,15 +8,15 @@ from typing import Final
 import pytest
 
 from cco import units
-from tests.machine.installed import Login, installed, login
+from tests.machine.installed import Login, equipped, login
 from tests.machine.machine import Machine
 
 KEY: Final = "sk-ant-api03-planted-in-a-request-of-this-test"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installation(machine: Machine) -> Iterator[None]:
-    with installed(machine):
+def equipment(machine: Machine) -> Iterator[None]:
+    with equipped(machine):
         yield
 
 

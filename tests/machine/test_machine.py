@@ -2,7 +2,6 @@
 """The machine itself: what all other tests of this folder build on."""
 
 import subprocess
-import sys
 
 import pytest
 
@@ -23,19 +22,13 @@ def test_users_are_who_they_are(machine: Machine, user: str) -> None:
     assert machine.run('echo "$(id -un) $HOME"', user=user).stdout == f"{user} /home/{user}\n"
 
 
-def test_environment_of_the_tree_works_inside(machine: Machine) -> None:
-    code = "import llfuse, sdnotify, systemd.journal, cco; print(cco.__file__)"
-    done = machine.run([sys.executable, "-c", code])
-    assert (done.stdout, done.stderr) == (f"{ROOT}/cco/__init__.py\n", "")
-
-
 def test_tree_cannot_be_written(machine: Machine) -> None:
     done = machine.run(["touch", ROOT / "pyproject.toml"], user="root")
     assert "Read-only file system" in done.stderr
 
 
 def test_loopback_is_the_machines_own(machine: Machine) -> None:
-    serve = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "3000"]
+    serve = ["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "3000"]
     machine.run(["systemd-run", "--user", "--quiet", "--unit=http", *serve], check=True)
     fetch = "curl --silent --fail localhost:3000/"
     machine.wait(lambda: machine.run(fetch).returncode == 0, "an answer")

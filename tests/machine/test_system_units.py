@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The system's daemon in a booted machine: it serves one chosen login, from boot on."""
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -9,8 +10,9 @@ from typing import Final
 import pytest
 
 from cco import units
-from tests.machine.installed import Chosen, chosen, installed
-from tests.machine.machine import Machine, booted
+from tests.machine.installed import Chosen, chosen, equipped
+from tests.machine.machine import SUITES, Machine, booted
+from tests.machine.package import Packages, install
 from tests.machine.test_units import (
     KILLED,
     LISTENING,
@@ -18,6 +20,7 @@ from tests.machine.test_units import (
     PORT,
     RUNNING,
     SLOW,
+    WORKER_KILLED,
     arbiter,
     check_session,
     mount,
@@ -30,8 +33,8 @@ RIGHTS: Final = "only root may"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installation(machine: Machine) -> Iterator[None]:
-    with installed(machine):
+def equipment(machine: Machine) -> Iterator[None]:
+    with equipped(machine):
         yield
 
 
@@ -128,7 +131,7 @@ def test_restart_under_traffic_refuses_nobody_and_keeps_the_mount(running: Chose
     ("victim", "expected"),
     [
         (arbiter, KILLED),
-        (worker, r"Worker \(pid:\d+\) was sent SIGKILL"),
+        (worker, WORKER_KILLED),
         (mount, KILLED),
     ],
     ids=["arbiter", "worker", "mount"],
@@ -224,8 +227,9 @@ def test_enable_says_who_may_and_for_whom(alice: Chosen) -> None:
     )
 
 
-def test_enabled_daemon_serves_after_a_reboot() -> None:
-    with booted("bookworm") as machine, installed(machine), chosen(machine, "alice") as alice:
+@pytest.mark.parametrize("suite", SUITES)
+def test_enabled_daemon_serves_after_a_reboot(suite: str, packages: Packages) -> None:
+    with booted(suite) as machine, chosen_at(machine, packages) as alice:
         enabled = alice.root("cco daemon enable --system --user alice").stdout
         assert "/etc/systemd/system/cco.service.d/50-user.conf:" in enabled
         assert alice.states() == OFF
@@ -241,6 +245,13 @@ def test_enabled_daemon_serves_after_a_reboot() -> None:
         assert served_at(alice) == "/run/user/1000/cco.sock"
         assert alice.cco("daemon disable").returncode == 0
         assert alice.run("find ~/.config/systemd -name '*cco*'").stdout == ""
+
+
+@contextlib.contextmanager
+def chosen_at(machine: Machine, packages: Packages) -> Iterator[Chosen]:
+    install(machine, packages.deb)
+    with equipped(machine), chosen(machine, "alice") as alice:
+        yield alice
 
 
 def served_at(login: Chosen) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from cco import units
-from tests.machine.installed import PYTHON, Login, Session, installed, login
+from tests.machine.installed import Login, Session, equipped, login
 from tests.machine.machine import Machine
 
 PORT: Final = 3000
@@ -21,13 +21,15 @@ OFF: Final = ("inactive", "inactive", "inactive", "inactive")
 KILLED: Final = r"code=killed, status=9|Failed with result 'signal'|with signal SIGKILL"
 GAVE_UP: Final = r"code=exited, status=|Failed with result 'exit-code'|Failed to start cco"
 """What systemd says of a unit whose process was killed, or ended by itself."""
+WORKER_KILLED: Final = r"Worker .*pid.*(was sent SIGKILL|due to signal 9)"
+"""What the Gunicorns of the two Debians say."""
 SLOW: Final = r"[Service]\nExecStart=\nExecStart=/bin/sleep 600\n"
 """A drop-in for a daemon that takes its time to start, as printf(1) has it."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installation(machine: Machine) -> Iterator[None]:
-    with installed(machine):
+def equipment(machine: Machine) -> Iterator[None]:
+    with equipped(machine):
         yield
 
 
@@ -48,7 +50,7 @@ def running(alice: Login) -> Login:
 def traffic(login: Login, command: str) -> dict[str, dict[str, int]]:
     """Return what came of calls on both sockets and of reads while a command ran."""
     script = str(__file__).replace("test_units.py", "traffic.py")
-    words = [str(PYTHON), "-I", script, str(login.socket), str(PORT), str(login.mount)]
+    words = ["/usr/bin/python3", "-I", script, str(login.socket), str(PORT), str(login.mount)]
     done = login.run([*words, "bash", "-ec", command], check=True)
     counts: dict[str, dict[str, int]] = json.loads(done.stdout)
     return counts
@@ -101,8 +103,8 @@ def test_first_connection_starts_it(alice: Login, url: str) -> None:
     alice.systemctl(f"start {' '.join(units.SOCKETS)}")
     assert alice.states() == LISTENING
     assert alice.fetch(url)[0] == 200
-    alice.wait_until_ok()
-    assert alice.states() == RUNNING
+    alice.machine.wait(lambda: alice.states() == RUNNING, "all of it")
+    assert alice.read("health").stdout == "OK\n"
 
 
 def test_stop_takes_mount_and_directory_and_leaves_the_sockets(running: Login) -> None:
@@ -206,7 +208,7 @@ def mount(login: Login) -> int:
     ("victim", "expected"),
     [
         (arbiter, KILLED),
-        (worker, r"Worker \(pid:\d+\) was sent SIGKILL"),
+        (worker, WORKER_KILLED),
         (mount, KILLED),
     ],
     ids=["arbiter", "worker", "mount"],

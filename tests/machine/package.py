@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the packages of the tree, and installs them into machines as their owners would."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cco
+from tests.capabilities import ROOT
+from tests.machine.machine import Machine
+
+NEXT: Final = f"{cco.__version__}.1"
+"""Version of a package that an upgrade brings; its code is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """What was built."""
+
+    deb: Path
+    next_deb: Path
+
+
+def build(output: Path) -> Packages:
+    """Build them into a directory."""
+    _build("deb", output=output)
+    _build("--version", NEXT, "deb", output=output)
+    return Packages(output / f"cco_{cco.__version__}_all.deb", output / f"cco_{NEXT}_all.deb")
+
+
+def _build(*words: str, output: Path) -> None:
+    command = [str(ROOT / "packaging/build-packages"), "--output", str(output), *words]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"build-packages: exit {done.returncode}\n{done.stderr}")
+
+
+def install(machine: Machine, package: Path) -> str:
+    """Install or upgrade a package with apt-get; return what it printed."""
+    shutil.copy(package, machine.root / "var/tmp")
+    done = machine.run(
+        f"DEBIAN_FRONTEND=noninteractive apt-get -q -y install /var/tmp/{package.name}",
+        user="root",
+        timeout_s=120,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"apt-get: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout + done.stderr
