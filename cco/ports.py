@@ -10,6 +10,11 @@ LISTEN: Final = "0A"
 
 def owner(port: int, *, proc: Path = Path("/proc")) -> str:
     """Say who listens on a TCP port: ``'name' (pid N)``, or the uid where that cannot be seen."""
+    return listener(port, proc=proc) or "another program"
+
+
+def listener(port: int, *, proc: Path = Path("/proc")) -> str | None:
+    """Return the owner of a TCP port, None where nobody is seen to listen."""
     for table in ("tcp", "tcp6"):
         try:
             lines = (proc / "net" / table).read_text(encoding="ascii").splitlines()[1:]
@@ -19,7 +24,7 @@ def owner(port: int, *, proc: Path = Path("/proc")) -> str:
             columns = line.split()
             if columns[3] == LISTEN and int(columns[1].rpartition(":")[2], 16) == port:
                 return _process_with(f"socket:[{columns[9]}]", proc) or f"uid {columns[7]}"
-    return "another program"
+    return None
 
 
 def _process_with(link: str, proc: Path) -> str | None:

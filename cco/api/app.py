@@ -27,6 +27,7 @@ from cco.api.routes import (
     route,
     sessions,
     stats,
+    statusline,
 )
 from cco.api.services import Services
 
@@ -67,7 +68,7 @@ def create_app(services: Services) -> Flask:
         )
 
     teams = (agents, route, invoke, knowledge)
-    reports = (stats, activity, limits, cache, metrics, openapi)
+    reports = (stats, activity, limits, statusline, cache, metrics, openapi)
     for module in (health, sessions, mount, hooks, *teams, *reports, gateway):
         app.register_blueprint(module.blueprint(services))
     return app

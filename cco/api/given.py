@@ -71,6 +71,16 @@ def text(given: Mapping[str, Any], name: str, default: str | None = None) -> str
     return value
 
 
+def texts(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return a member that must be a list of lines of text; one that is missing is empty."""
+    value = given.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise RequestError("bad-member", f"'{name}' must be a list of texts")
+    return tuple(text({name: one}, name) for one in value)
+
+
 def number(
     given: Mapping[str, Any],
     name: str,

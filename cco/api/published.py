@@ -5,9 +5,9 @@
 
     agents.sealed  orchestrator.sealed  hooks.sealed    ciphertext, anybody of the owner's
     .manifest  README.txt                               plain
-    CLAUDE.md                                           unsealed, processes of a session
-    plugin/…                                            likewise
-    plugin/context/startup.md, compact.md               likewise, rendered for the session
+    CLAUDE.md, plugin/.claude-plugin/plugin.json,
+    plugin/context/startup.md, compact.md               unsealed, rendered for the session
+    plugin/…                                            unsealed; of the agents, those of its groups
 """
 
 import hashlib
@@ -44,13 +44,16 @@ More:  cco --help
 """
 
 
+TeamOf = Callable[[Session | None], Catalog]
+"""What a session sees of the catalogue; None is a process outside of all sessions."""
 Told = Callable[[Session | None], str]
-"""Text for a session; None is a process outside of all sessions."""
+"""Text for a session; None as above."""
 Recalled = Callable[[Session | None, int], str]
 """What is remembered for a session, in at most so many bytes."""
 
 MAX_CONTEXT_BYTES: Final = 9_800
 """Claude Code replaces a hook's output of more than 10 000 characters by its beginning."""
+PLUGIN: Final = "plugin/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,9 @@ class Published:
     files: Mapping[str, File]
     dynamic: Mapping[str, Told]
     """Paths whose text depends on the session that reads them."""
+    agents: Mapping[str, str]
+    """Path of the definition of each agent, and the agent's slug."""
+    team_of: TeamOf
     made_ns: int
 
     def entries(self) -> list[dict[str, Any]]:
@@ -90,11 +96,14 @@ class Published:
         """Return one file, rendered now if it depends on the session that reads it.
 
         Raises:
-            NotFound: the mount has no such file.
+            NotFound: the mount has no such file, or none for this session.
         """
         if path in self.dynamic:
             return _file(self.dynamic[path](session).encode(), is_private=True)
-        if path not in self.files:
+        is_there = path in self.files
+        if is_there and path in self.agents:
+            is_there = self.agents[path] in self.team_of(session).slugs
+        if not is_there:
             raise NotFound("unknown-file", f"the mount has no file '{path}'")
         return self.files[path]
 
@@ -117,6 +126,7 @@ def publish(
     build: Build,
     api_url: str,
     now_ns: int,
+    team_of: TeamOf,
     at_start: Recalled,
     after_compaction: Recalled,
 ) -> Published:
@@ -129,6 +139,7 @@ def publish(
         build: for the manifest.
         api_url: where hooks are posted, such as ``http://127.0.0.1:3000``.
         now_ns: Unix time in nanoseconds, the files' modification time.
+        team_of: tells what a session sees.
         at_start: what a new session is told of what is known.
         after_compaction: what a compacted session is told again.
     """
@@ -156,26 +167,32 @@ def publish(
         "README.txt": README.encode(),
     }
     plugin = render.plugin_files(catalog, version=version, hooks_url=f"{api_url}/api/hooks")
-    private = {
-        "CLAUDE.md": render.claude_md(catalog).encode(),
-        **{f"plugin/{path}": data for path, data in plugin.items()},
-    }
+    private = {f"{PLUGIN}{path}": data for path, data in plugin.items() if path != render.MANIFEST}
     files = {path: _file(data, is_private=False) for path, data in open_files.items()}
     files |= {path: _file(data, is_private=True) for path, data in private.items()}
     return Published(
         generation=files[".manifest"].digest[:16],
         files=files,
         dynamic={
-            "plugin/context/startup.md": _told(render.startup_context(catalog), at_start),
-            "plugin/context/compact.md": _told(render.compact_context(catalog), after_compaction),
+            "CLAUDE.md": lambda session: render.claude_md(team_of(session)),
+            f"{PLUGIN}{render.MANIFEST}": lambda session: render.plugin_manifest(
+                team_of(session), version=version
+            ),
+            f"{PLUGIN}context/startup.md": _told(render.startup_context, team_of, at_start),
+            f"{PLUGIN}context/compact.md": _told(render.compact_context, team_of, after_compaction),
         },
+        agents={f"{PLUGIN}{render.agent_path(agent)}": agent.slug for agent in catalog.agents},
+        team_of=team_of,
         made_ns=now_ns,
     )
 
 
-def _told(brief: str, recalled: Recalled) -> Told:
-    room_bytes = MAX_CONTEXT_BYTES - len(brief.encode())
-    return lambda session: brief + recalled(session, room_bytes)
+def _told(brief: Callable[[Catalog], str], team_of: TeamOf, recalled: Recalled) -> Told:
+    def told(session: Session | None) -> str:
+        text = brief(team_of(session))
+        return text + recalled(session, MAX_CONTEXT_BYTES - len(text.encode()))
+
+    return told
 
 
 def _file(data: bytes, *, is_private: bool) -> File:

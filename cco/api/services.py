@@ -41,9 +41,9 @@ from cco.orchestration.invoke import Invoker, Sharing
 from cco.orchestration.knowledge import Knowledge
 from cco.orchestration.load import Load
 from cco.orchestration.recall import Recall
-from cco.orchestration.router import Router
-from cco.orchestration.sessions import Sessions
+from cco.orchestration.sessions import Session, Sessions
 from cco.orchestration.slots import Slots
+from cco.orchestration.teams import Team, Teams
 from cco.paths import Paths
 from cco.sealing.custody import protect_process
 from cco.sealing.vault import Vault
@@ -86,7 +86,7 @@ class Services:
     prices: Prices
     gateway: Gateway
     invoker: Invoker
-    router: Router
+    teams: Teams
 
     def __init__(
         self, environ: Mapping[str, str], *, paths: Paths, http_url: str | None, uid: int
@@ -136,7 +136,9 @@ class Services:
             uid=uid,
         )
         self.hooks = Hooks(
-            self.runs, self.recall, suggest=lambda prompt: self.router.suggest(prompt)
+            self.runs,
+            self.recall,
+            suggest=lambda session, prompt: self.team(session).router.suggest(prompt),
         )
         try:
             self._apply(settings)
@@ -201,6 +203,10 @@ class Services:
         while not self._is_closing.wait(HOUSEKEEPING_S):
             self.gateway.reap()
             self.sessions.live()
+
+    def team(self, session: Session | None) -> Team:
+        """Return what a session sees of the catalogue."""
+        return self.teams.of_session(session)
 
     def agent_name(self, agent_type: str) -> str:
         """Return the catalogue's name for a client's agent type, or the type itself."""
@@ -284,14 +290,15 @@ class Services:
         prices = Prices.load(override)
         keys = credentials.load(settings.upstream, environ=self.environ, uid=self.uid)
         # Before anything is replaced: of a reload that fails nothing may remain.
-        team = catalog.in_groups(settings.agents.groups)
+        teams = Teams(catalog, settings.agents.groups, self.load.of)
         published = publish(
-            team,
+            catalog,
             self.vault,
             version=__version__,
             build=self.build,
             api_url=self.http_url or NO_URL,
             now_ns=time.time_ns(),
+            team_of=lambda session: teams.of_session(session).catalog,
             at_start=self.recall.at_start,
             after_compaction=self.recall.after_compaction,
         )
@@ -329,7 +336,7 @@ class Services:
             if catalog.rules.knowledge_sharing
             else None,
         )
-        self.router = Router(team, self.load.of)
+        self.teams = teams
         self.published = published
         self.mounts.show(
             generation=self.published.generation,

@@ -2,6 +2,7 @@
 """The team as it stands: agents, rules and hooks that fit together; pure."""
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -14,6 +15,8 @@ from cco.errors import ConfigError, NotFound
 
 PREFIX: Final = "cco:"
 """What Claude Code puts before the slug: the name of the plugin."""
+CHARS_PER_TOKEN: Final = 3
+"""English prose has four and more, so that a count by three is never too low."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,17 @@ class Catalog:
     hooks: tuple[Hook, ...]
     problems: tuple[Problem, ...] = ()
     """What is wrong with the user's files; what they hold of it is not served."""
+
+    @property
+    def slugs(self) -> frozenset[str]:
+        """Return the slugs of all agents."""
+        return _slugs(self.agents)
+
+    @property
+    def context_tokens(self) -> int:
+        """Return the tokens that names and descriptions take in a session, rather too many."""
+        chars = sum(len(agent.name) + len(agent.description) for agent in self.agents)
+        return math.ceil(chars / CHARS_PER_TOKEN)
 
     def find(self, name_or_slug: str) -> Agent:
         """Return an agent by slug, by ``cco:`` and slug, or by name; the case is no matter.
@@ -56,7 +70,7 @@ class Catalog:
         """Return the catalogue limited to groups and categories; ``*`` is all.
 
         Raises:
-            ConfigError: `unknown-group`, naming those that are there.
+            ConfigError: `unknown-group`, with the nearest names in the hint.
         """
         if "*" in groups:
             return self
@@ -66,17 +80,23 @@ class Catalog:
         chosen: set[str] = set()
         for group in groups:
             if group.casefold() not in members:
-                known = ", ".join([*self.by_category(), *self.rules.groups])
-                raise ConfigError(
-                    "unknown-group",
-                    f"there is no group or category {group[:MAX_NAME]!r}",
-                    hint=f"Known are {known}, and * for all",
-                )
+                raise self._unknown_group(group[:MAX_NAME])
             chosen |= members[group.casefold()]
         agents = tuple(agent for agent in self.agents if agent.slug in chosen)
         names = {agent.name for agent in agents}
         rules = self.rules.renamed(lambda name: name if name in names else None)
         return replace(self, agents=agents, rules=rules)
+
+    def _unknown_group(self, group: str) -> ConfigError:
+        known = {name.casefold(): name for name in (*self.by_category(), *self.rules.groups)}
+        near = difflib.get_close_matches(group.casefold(), known, n=3, cutoff=0.5)
+        names = " or ".join(known[word] for word in near)
+        every = f"Known are {', '.join(known.values())}, and * for all"
+        return ConfigError(
+            "unknown-group",
+            f"there is no group or category {group!r}",
+            hint=f"Did you mean {names}?" if near else every,
+        )
 
     def _nearest(self, wanted: str) -> list[str]:
         names = {agent.name.casefold(): agent.name for agent in self.agents}

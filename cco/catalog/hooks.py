@@ -6,7 +6,8 @@ The hooks file is TOML, one table an event and matcher::
     [[hook]]
     event = "SessionStart"
     matcher = "startup|clear"        may be missing: every case of the event
-    transport = "cat"                cat: Claude Code prints a file of the plugin; http: it asks us
+    transport = "cat"                cat: Claude Code prints a file of the plugin; http: it asks us;
+                                     ask: a program of the plugin does, where a failure would show
     file = "context/startup.md"      with cat only, relative to the plugin
     timeout_s = 5
     compaction = "post"              pre, post, or missing where it has to do with no compaction
@@ -46,7 +47,7 @@ _FORMS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
     {
         "event": re.compile("|".join(sorted(EVENTS))),
         "matcher": re.compile(r"[A-Za-z_|.*]{0,100}"),
-        "transport": re.compile("cat|http"),
+        "transport": re.compile("cat|http|ask"),
         "file": re.compile(r"(context/[a-z]+\.md)?"),
         "timeout_s": re.compile(r"[1-9]|[1-5][0-9]|60"),
         "compaction": re.compile("(pre|post)?"),
@@ -62,13 +63,13 @@ class Hook:
 
     event: str
     transport: str
-    """cat or http."""
+    """cat, http or ask."""
     timeout_s: int
     purpose: str
     matcher: str = ""
     """Regular expression on the case; "" is every case."""
     file: str = ""
-    """What `cat` prints; "" with http."""
+    """What `cat` prints; else ""."""
     compaction: str = ""
     """pre, post or ""."""
 
@@ -102,7 +103,7 @@ def _hook(tables: Tables, row: dict[str, Any], nth: int) -> Hook | None:
         if is_cat != ("file" in row):
             complaints.append(("transport", "'file' goes with the transport cat, and only with it"))
         if is_cat != (row["event"] == "SessionStart"):
-            complaints.append(("transport", "cat is for SessionStart, http for all else"))
+            complaints.append(("transport", "cat is for SessionStart, http and ask for all else"))
     for key, message in complaints:
         tables.complain(message, "hook", key, nth=nth)
     return None if complaints else Hook(**row)

@@ -9,23 +9,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cco.catalog import asking
 from cco.catalog.brief import claude_md, compact_context, startup_context
 from cco.catalog.catalog import PREFIX, Catalog
 from cco.catalog.definition import Agent
 from cco.catalog.hooks import Hook
 
 __all__ = [
+    "agent_path",
     "agents_document",
     "claude_md",
     "compact_context",
     "hooks_document",
     "plugin_files",
+    "plugin_manifest",
     "rules_document",
     "startup_context",
 ]
 
 SESSION_VARIABLE: Final = "CCO_SESSION"
 """Environment variable with the session's token; Claude Code puts it into the hooks' header."""
+MANIFEST: Final = ".claude-plugin/plugin.json"
+"""Path in the plugin of the file that lists its agents: those that Claude Code loads."""
 _DESCRIPTION: Final = "The agents and hooks of CCO"
 
 
@@ -97,22 +102,32 @@ def plugin_files(catalog: Catalog, *, version: str, hooks_url: str) -> dict[str,
     url = urlsplit(hooks_url)
     if url.scheme != "http" or not url.hostname or url.query or url.fragment or "$" in hooks_url:
         raise ValueError(f"not a URL for hooks: {hooks_url!r}")
-    paths = {agent.slug: f"agents/{agent.category}/{agent.slug}.md" for agent in catalog.agents}
+    plugged = _by_event(catalog.hooks, lambda hook: _plugin_hook(hook, hooks_url.rstrip("/")))
+    made = {
+        MANIFEST: plugin_manifest(catalog, version=version).encode(),
+        "hooks/hooks.json": _json({"hooks": plugged}),
+        asking.PATH: asking.program(hooks_url).encode(),
+    }
+    made |= {agent_path(agent): _plugin_agent(agent) for agent in catalog.agents}
+    return dict(sorted(made.items()))
+
+
+def plugin_manifest(catalog: Catalog, *, version: str) -> str:
+    """Return the plugin's `MANIFEST`, which names the file of every agent."""
     manifest = {
         "name": PREFIX.removesuffix(":"),
         "version": version,
         "description": _DESCRIPTION,
         "author": {"name": "CCO developers"},
         # Each file by itself: its name is then flat, ``cco:<slug>``, whatever folder it is in.
-        "agents": [f"./{path}" for path in sorted(paths.values())],
+        "agents": [f"./{path}" for path in sorted(map(agent_path, catalog.agents))],
     }
-    plugged = _by_event(catalog.hooks, lambda hook: _plugin_hook(hook, hooks_url.rstrip("/")))
-    made = {
-        ".claude-plugin/plugin.json": _json(manifest),
-        "hooks/hooks.json": _json({"hooks": plugged}),
-    }
-    made |= {paths[agent.slug]: _plugin_agent(agent) for agent in catalog.agents}
-    return dict(sorted(made.items()))
+    return _json(manifest).decode()
+
+
+def agent_path(agent: Agent) -> str:
+    """Return the path of an agent's file in the plugin."""
+    return f"agents/{agent.category}/{agent.slug}.md"
 
 
 def _agent_row(agent: Agent) -> dict[str, Any]:
@@ -159,6 +174,8 @@ def _plugin_hook(hook: Hook, hooks_url: str) -> dict[str, Any]:
         # With the daemon away there is no file: print nothing, and let the session start.
         command = f'cat "${{CLAUDE_PLUGIN_ROOT}}/{hook.file}" 2>/dev/null || :'
         action: dict[str, Any] = {"type": "command", "command": command}
+    elif hook.transport == "ask":
+        action = {"type": "command", "command": asking.command(hook.event)}
     else:
         action = {
             "type": "http",

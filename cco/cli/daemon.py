@@ -75,7 +75,7 @@ def _run(environ: Mapping[str, str]) -> int:
 
 
 def _status(service: Service, *, as_json: bool) -> int:
-    status, told = _judge(service)
+    status, told = judge(service)
     if as_json:
         show_json(told)
         return status
@@ -100,7 +100,7 @@ def _show_warnings(health: dict[str, Any]) -> None:
             print(f"           {warning['hint']}")
 
 
-def _judge(service: Service) -> tuple[int, dict[str, Any]]:
+def judge(service: Service) -> tuple[int, dict[str, Any]]:
     """Return exit status and facts; systemd's word counts where it runs the daemon."""
     manager = service.manager()
     states = manager.states() if manager else {}

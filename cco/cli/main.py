@@ -29,7 +29,19 @@ EXIT_NOT_FOUND: Final = 127
 OWN_PATHS: Final = ("CCO_CLAUDE", "CCO_CONFIG", "CCO_RUNTIME_DIR")
 
 MODULES: Final = frozenset(
-    {"completion", "daemon", "demo", "invoke", "knowledge", "route", "run", "stats"}
+    {
+        "completion",
+        "daemon",
+        "demo",
+        "doctor",
+        "invoke",
+        "knowledge",
+        "route",
+        "run",
+        "stats",
+        "statusline",
+        "tui",
+    }
 )
 """Commands that have a module of their own; the others share `commands`."""
 
@@ -95,6 +107,10 @@ def _absolute(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:
+    if argv == ["statusline"]:  # at once: it runs after every answer, and shall not be felt
+        from cco.cli import statusline
+
+        return statusline.run(None, environ)
     names = command_names()
     if argv and (argv[0] in names or argv[0] in ("-h", "--help")):
         if argv[0] == "help" and argv[1:2] not in (["-h"], ["--help"]):
@@ -150,9 +166,11 @@ def _guard_run(argv: list[str]) -> list[str]:
     at = 1
     while at < len(argv) and argv[at] != "--":
         word = argv[at]
-        if word in ("--dry-run", "--direct", "-h", "--help") or word.startswith("--project="):
+        if word in ("--dry-run", "--direct", "-h", "--help") or word.startswith(
+            ("--project=", "--agents=")
+        ):
             at += 1
-        elif word == "--project":
+        elif word in ("--project", "--agents"):
             at += 2
         else:
             return [*argv[:at], "--", *argv[at:]]

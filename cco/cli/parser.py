@@ -4,7 +4,7 @@
 import argparse
 from typing import Final
 
-CLAUDE_WORDS: Final = ("agents", "config")
+CLAUDE_WORDS: Final = ("agents", "config", "doctor")
 """Commands of ours that Claude Code has too; after ``--`` they are Claude Code's."""
 
 KNOWLEDGE_TYPES: Final = (
@@ -18,7 +18,7 @@ Every argument that is not a command of CCO's goes to Claude Code unchanged:
   cco --resume                            resume a conversation
   cco -- agents                           Claude Code's own 'agents'
 
-Words that both know are CCO's: agents, config. Put -- before them for Claude Code's.
+Words that both know are CCO's: agents, config, doctor. Put -- before them for Claude Code's.
 """
 
 
@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_invoke(commands)
     _add_knowledge(commands)
     _add_reports(commands)
+    _add_tui(commands)
     unseal = _add(
         commands, "unseal", "print a sealed file's plaintext JSON", "cco unseal agents | jq keys"
     )
@@ -62,8 +63,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     config.add_argument("action", nargs="?", default="show", choices=("show", "check", "path"))
     _add_json(config)
+    _add_json(_add(commands, "doctor", "find what is wrong here, and the command that mends it"))
     demo = _add(commands, "demo", "show everything at work, with no account and no network")
     demo.add_argument("--prompt", help="what to ask Claude Code instead of the usual")
+    _add(
+        commands,
+        "statusline",
+        "be Claude Code's status line: its JSON on standard input, one line out",
+        "cco statusline < /dev/null       how it looks",
+        "In ~/.claude/settings.json:",
+        '  "statusLine": {"type": "command", "command": "cco statusline"}',
+    )
     completion = _add(
         commands,
         "completion",
@@ -145,6 +155,11 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     run.add_argument("--direct", action="store_true", help="launch plain Claude Code, without CCO")
     run.add_argument("--project", metavar="PATH", help="directory to launch in")
+    run.add_argument(
+        "--agents",
+        metavar="GROUP,…",
+        help="groups or categories of agents that the session sees, instead of [agents] groups",
+    )
     run.add_argument("arguments", nargs="*", metavar="ARG", help="given to Claude Code")
 
 
@@ -224,6 +239,17 @@ def _add_invoke(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--no-cache", action="store_true", help="ask again, also what was answered before"
     )
     _add_json(invoke)
+
+
+def _add_tui(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    tui = _add(
+        commands,
+        "tui",
+        "show the dashboard: cost, requests, agents, sessions, as they happen",
+        "cco tui                          all projects; ? shows the keys",
+        "cco tui --project .              this one only",
+    )
+    tui.add_argument("--project", metavar="PATH", help="only this project; default is all")
 
 
 def _add_reports(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

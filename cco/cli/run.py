@@ -3,20 +3,18 @@
 
 import argparse
 import os
-import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from cco import configfile, paths
 from cco.cli import claude
 from cco.cli.output import tell
 from cco.cli.service import Service
-from cco.client import Client
-from cco.config import Settings
+from cco.cli.upstream import own_upstream, upstream_of, without_session
 from cco.errors import LaunchError, Unavailable
 from cco.ports import owner
 
@@ -32,10 +30,11 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
             ) from exc
     if arguments.direct:
         launch_direct(arguments.arguments, environ)
+    groups = [name.strip() for name in (arguments.agents or "").split(",") if name.strip()]
     if arguments.dry_run:
-        show(arguments.arguments, environ)
+        show(arguments.arguments, environ, groups)
         return os.EX_OK
-    return launch(arguments.arguments, environ)
+    return launch(arguments.arguments, environ, groups)
 
 
 def launch_direct(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
@@ -46,20 +45,22 @@ def launch_direct(arguments: Sequence[str], environ: Mapping[str, str]) -> NoRet
         uid = os.getuid()
         service = Service(paths.locate(environ, uid=uid), environ=environ, uid=uid)
         given = environ.get("ANTHROPIC_BASE_URL", "")
-        own = _own_upstream(given, service)
+        own = own_upstream(given, service)
         if upstream := given if own is None else own:
             plain["ANTHROPIC_BASE_URL"] = upstream
     print("cco: launching Claude Code without CCO", file=sys.stderr)
     _execute([str(path), *arguments], plain)
 
 
-def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
-    """Become Claude Code in a session of its own.
+def launch(
+    arguments: Sequence[str], environ: Mapping[str, str], groups: Sequence[str] = ()
+) -> NoReturn:
+    """Become Claude Code in a session of its own, which sees `groups`, else what is set.
 
     Raises:
         CcoError: what is missing, with the remedy; nothing is left half-made.
     """
-    start = _Start(arguments, environ)
+    start = _Start(arguments, environ, groups)
     health = start.service.health()
     if health is None:
         tell("starting the daemon")
@@ -67,19 +68,20 @@ def launch(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
     mount = Path(health["vfs"]["path"])
     tell(f"daemon {health['version']} at {health['http']['url']}")
     check_mount(mount)
-    tell(f"agents at {mount}")
-    api_url, upstream = _api_url(health, port=start.settings.server.port), start.upstream
-    session, token = _register(start.service.client, project=start.project, upstream=upstream)
-    tell(f"session {session}, project {start.project}")
-    plan = start.plan(mount=mount, api_url=api_url, session=session, token=token)
+    tell(f"mount {mount}")
+    api_url = _api_url(health, port=start.settings.server.port)
+    made = start.register()
+    tell(f"session {made['id']}, project {start.project}")
+    tell(f"agents: {made['agents']}, ~{made['contextTokens']} tokens of context")
+    plan = start.plan(mount=mount, api_url=api_url, session=made["id"], token=made["token"])
     _write_settings(plan, runtime=start.paths.runtime)
     tell(f"launching Claude Code {'.'.join(map(str, start.version))}")
     _execute(plan.argv, plan.environ)
 
 
-def show(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+def show(arguments: Sequence[str], environ: Mapping[str, str], groups: Sequence[str] = ()) -> None:
     """Print what `launch` would execute; start nothing and change nothing."""
-    start = _Start(arguments, environ)
+    start = _Start(arguments, environ, groups)
     health = start.service.health()
     mount, api_url = start.paths.mount, f"http://127.0.0.1:{start.settings.server.port}"
     if health is not None:
@@ -93,26 +95,24 @@ def show(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
     if plan.file is not None:
         print(f"  {plan.file} (0600): your --settings with ANTHROPIC_BASE_URL over it")
     print(f"upstream:\n  {start.upstream or 'as configured'}")
+    print(f"agents:\n  {', '.join(start.groups)}")
     if health is None:
         print("The daemon does not run; it would be started.")
-
-
-PREFIX: Final = re.compile(
-    r"http://(?:127(?:\.\d+){3}|localhost|\[::1\]):\d+/s/(?P<session>[0-9a-f]{16})/?"
-)
-"""A base URL that `cco` has set for a session."""
 
 
 class _Start:
     """What a launch, real or only shown, knows before it asks the daemon for anything."""
 
-    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environ: Mapping[str, str], groups: Sequence[str]
+    ) -> None:
         uid = os.getuid()
         self.paths = paths.locate(environ, uid=uid)
         self.project = project_of(_current_directory())
         self.settings = configfile.load(
             environ, config=self.paths.config, project=self.project
         ).settings
+        self.groups = groups or self.settings.agents.groups
         self.service = Service(self.paths, environ=environ, uid=uid)
         self._arguments = arguments
         self._environ = environ
@@ -129,6 +129,18 @@ class _Start:
             settings=self.settings,
             service=self.service,
         )
+
+    def register(self) -> dict[str, Any]:
+        """Begin the session; return its id, its token, and what it will see of the agents."""
+        asked = {
+            "pid": os.getpid(),
+            "cwd": str(Path.cwd()),
+            "project": str(self.project),
+            "upstream": self.upstream,
+            "agents": list(self.groups),
+        }
+        told: dict[str, Any] = self.service.client.call("POST", "/api/sessions", asked)
+        return told
 
     def plan(self, *, mount: Path, api_url: str, session: str, token: str) -> claude.Plan:
         """Return what to execute."""
@@ -172,78 +184,6 @@ def check_mount(mount: Path) -> None:
         raise Unavailable("mount-ailing", f"the mount {mount} says: {told}")
 
 
-def upstream_of(
-    arguments: Sequence[str],
-    environ: Mapping[str, str],
-    *,
-    project: Path,
-    settings: Settings,
-    service: Service,
-) -> str:
-    """Return the base URL that this session's requests go to, empty for the settings' own.
-
-    One that the user set, in the environment, in ``--settings`` or in their Claude Code settings,
-    is taken, in Claude Code's order of precedence. One that the project sets would receive the
-    user's credential, so it must be a configured upstream or be agreed to at the terminal.
-    """
-    _, inline = claude.split_settings(arguments)
-    directory = environ.get("CLAUDE_CONFIG_DIR") or f"{environ.get('HOME', '/')}/.claude"
-    wanted = [
-        claude.base_url_of(claude.decode_settings(inline)) if inline else None,
-        _project_base_url(project, settings, service),
-        claude.base_url_of(claude.read_settings(Path(directory) / "settings.json")),
-        environ.get("ANTHROPIC_BASE_URL"),
-    ]
-    given = next((url for url in wanted if url), "")
-    own = _own_upstream(given, service)
-    return given if own is None else own
-
-
-def _project_base_url(project: Path, settings: Settings, service: Service) -> str | None:
-    """Return the base URL that the project's Claude Code settings may set, None for none."""
-    configured = {upstream.base_url.rstrip("/") for upstream in settings.upstream}
-    for name in ("settings.local.json", "settings.json"):
-        file = project / ".claude" / name
-        url = claude.base_url_of(claude.read_settings(file))
-        if url is None or _own_upstream(url, service) is not None:
-            continue
-        if url.rstrip("/") in configured or _agrees(url, file):
-            return url
-        print(
-            f"cco: {file} asks for {url}, which is not a configured upstream: not used",
-            file=sys.stderr,
-        )
-    return None
-
-
-def without_session(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without what a session around this one has put there."""
-    if "CCO_SESSION" not in environ:
-        return dict(environ)
-    ours = ("CCO_SESSION", "ANTHROPIC_BASE_URL")
-    return {name: value for name, value in environ.items() if name not in ours}
-
-
-def _own_upstream(url: str, service: Service) -> str | None:
-    """Return the upstream of the session whose gateway prefix `url` is; None if it is no prefix.
-
-    A `cco` inside a session of `cco` finds its parent's gateway in the environment.
-    """
-    prefix = PREFIX.fullmatch(url)
-    if prefix is None:
-        return None
-    live = service.client.call("GET", "/api/sessions")["sessions"] if service.health() else []
-    return next((one["upstream"] or "" for one in live if one["id"] == prefix["session"]), "")
-
-
-def _agrees(url: str, file: Path) -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    print(f"cco: {file} wants requests, with your credential, sent to {url}", file=sys.stderr)
-    print("     Agree? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
 def _api_url(health: dict[str, Any], *, port: int) -> str:
     if url := health["http"]["url"]:
         return str(url)
@@ -253,15 +193,6 @@ def _api_url(health: dict[str, Any], *, port: int) -> str:
         f"the daemon has no HTTP listener for Claude Code (port {port}: {owner(port)})",
         hint=hint,
     )
-
-
-def _register(client: Client, *, project: Path, upstream: str) -> tuple[str, str]:
-    told = client.call(
-        "POST",
-        "/api/sessions",
-        {"pid": os.getpid(), "cwd": str(Path.cwd()), "project": str(project), "upstream": upstream},
-    )
-    return told["id"], told["token"]
 
 
 def _write_settings(plan: claude.Plan, *, runtime: Path) -> None:

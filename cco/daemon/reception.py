@@ -139,7 +139,7 @@ class Reception:
     @property
     def is_empty(self) -> bool:
         """Nobody is served or waits for anything but the end of the connection."""
-        return all(guest.is_leaving for guest in list(self._guests.values()))
+        return all(guest.is_leaving for guest in self._everybody())
 
     def turn(self, timeout_s: float) -> None:
         """Take in what has come, or comes within the time; let go of who has waited too long."""
@@ -185,7 +185,7 @@ class Reception:
 
     def close(self) -> None:
         """Close what waits; what is served is closed by whoever serves it."""
-        for guest in list(self._guests.values()):
+        for guest in self._everybody():
             if guest.is_waiting:
                 self._drop(guest)
         self._epoll.close()
@@ -198,18 +198,17 @@ class Reception:
                 return
             except OSError as error:
                 log.warning("no connection can be accepted: %s", error)
-                self._make_room()
+                self._make_room(0, self._everybody())
                 time.sleep(_FULL_S)
                 return
             self._admit(sock, address, listener.getsockname())
 
     def _admit(self, sock: socket.socket, address: Any, server: Any) -> None:
         guest = Guest(sock, address, server, is_ours=self._is_ours(sock))
-        if not guest.is_ours and self._strangers() >= MAX_STRANGERS:
-            sock.close()
-            return
+        if not guest.is_ours:
+            self._make_room(MAX_STRANGERS, [one for one in self._everybody() if not one.is_ours])
         if len(self._guests) >= self._limit:
-            self._make_room()
+            self._make_room(self._limit, self._everybody())
         guest.since = self._monotonic()
         guest.deadline = guest.since + (KEEPALIVE_S if guest.is_ours else HEAD_S)
         with self._lock:
@@ -217,12 +216,13 @@ class Reception:
             guest.is_waiting = True
             self._epoll.register(guest.fd, _ONE_EVENT)
 
-    def _strangers(self) -> int:
-        return sum(not guest.is_ours for guest in list(self._guests.values()))
+    def _everybody(self) -> list[Guest]:
+        return list(self._guests.values())
 
-    def _make_room(self) -> None:
-        waiting = [guest for guest in list(self._guests.values()) if guest.is_waiting]
-        if waiting:
+    def _make_room(self, limit: int, among: list[Guest]) -> None:
+        """Let the one that has waited longest go if there are so many."""
+        waiting = [guest for guest in among if guest.is_waiting]
+        if len(among) >= limit and waiting:
             self._drop(min(waiting, key=lambda guest: guest.since))
 
     def _wait(self, guest: Guest) -> None:
@@ -259,7 +259,7 @@ class Reception:
             self._wait(guest)
 
     def _sweep(self, now: float) -> None:
-        for guest in list(self._guests.values()):
+        for guest in self._everybody():
             if not guest.is_waiting or now < min(guest.deadline, self._stops_at):
                 continue
             if guest.received and not guest.is_leaving:

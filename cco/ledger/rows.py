@@ -59,6 +59,7 @@ class SessionRow:
     upstream: str
     created_ns: int
     ended_ns: int | None = None
+    agents: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,13 @@ CREATE TABLE agent_runs (
 ) WITHOUT ROWID
 """
 
+_SESSION_AGENTS: Final = """
+ALTER TABLE sessions ADD COLUMN
+    agents TEXT NOT NULL DEFAULT '' /* groups of agents that it sees, a line each; '' = as the
+                                       settings say */
+"""
+"""SQLite puts a bracket right behind it: a comment to the end of the line would swallow it."""
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         _REQUESTS,
@@ -105,6 +112,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # For the budget of a launch.
         "CREATE INDEX requests_by_session ON requests (session_id) WHERE session_id <> ''",
     ),
+    (_SESSION_AGENTS,),
 )
 
 LEDGER: Final = Schema(

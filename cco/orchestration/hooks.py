@@ -27,11 +27,15 @@ class Hooks:
     Args:
         runs: learns which subagents run.
         recall: keeps what must survive.
-        suggest: names the agent that a prompt clearly calls for.
+        suggest: names the agent of a session that a prompt clearly calls for.
     """
 
     def __init__(
-        self, runs: AgentRuns, recall: Recall, *, suggest: Callable[[str], Choice | None]
+        self,
+        runs: AgentRuns,
+        recall: Recall,
+        *,
+        suggest: Callable[[Session | None, str], Choice | None],
     ) -> None:
         self._runs = runs
         self._recall = recall
@@ -62,12 +66,12 @@ class Hooks:
             # Whatever is answered to it is put into the prompt: nothing ever is.
             self._recall.before_compaction(session)
         elif event == "UserPromptSubmit":
-            return self._prompt(texts.get("prompt", ""))
+            return self._prompt(texts.get("prompt", ""), session)
         return None
 
-    def _prompt(self, prompt: str) -> dict[str, Any] | None:
+    def _prompt(self, prompt: str, session: Session | None) -> dict[str, Any] | None:
         """Return a suggestion where a prompt calls for a specialist, in one line."""
-        choice = self._suggest(prompt)
+        choice = self._suggest(session, prompt)
         if choice is None:
             return None
         told = SUGGESTION.format(slug=f"{PREFIX}{choice.agent.slug}", name=choice.agent.name)

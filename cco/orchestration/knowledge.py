@@ -60,7 +60,6 @@ class Memory(NamedTuple):
     client_session: str
     project: str
     text: str
-    seen: str
 
 
 class Knowledge:
@@ -216,7 +215,7 @@ class Knowledge:
         def save(connection: sqlite3.Connection) -> None:
             with _transaction(connection):
                 connection.execute(
-                    "INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?, ?, ?)", (*memory, now_ns)
+                    "INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?, ?)", (*memory, now_ns)
                 )
                 connection.execute(
                     "DELETE FROM memories WHERE saved_ns < ?", (now_ns - MEMORY_DAYS * _DAY_NS,)
@@ -232,7 +231,7 @@ class Knowledge:
         """
         row = self._do(
             lambda connection: connection.execute(
-                "SELECT launch, client_session, project, text, seen FROM memories WHERE launch = ?",
+                "SELECT launch, client_session, project, text FROM memories WHERE launch = ?",
                 (launch,),
             ).fetchone()
         )

@@ -29,8 +29,6 @@ CREATE TABLE memories (
     client_session TEXT NOT NULL,         -- Claude Code's id of that conversation
     project TEXT NOT NULL,                -- canonical path
     text TEXT NOT NULL,                   -- JSON as transcript.Extract gives it
-    seen TEXT NOT NULL,                   -- what told of the compaction: PreCompact; SessionStart
-                                          -- where that had been missed
     saved_ns INTEGER NOT NULL             -- unix ns
 ) WITHOUT ROWID
 """

@@ -103,7 +103,7 @@ class Recall:
             return ""
         project = session.row.project
         cap_bytes = min(room_bytes, self._cap_bytes(project))
-        self._read(session, seen="SessionStart")
+        self._read(session)
         memory = self._memory(session, int(cap_bytes * _MEMORY_SHARE))
         return memory + self._known(project, cap_bytes - len(memory.encode()))
 
@@ -125,7 +125,7 @@ class Recall:
 
     def before_compaction(self, session: Session) -> None:
         """Save what a compaction must not take from a session."""
-        self._read(session, seen="PreCompact")
+        self._read(session)
 
     def learned(self, project: str, agent: str, task: str, text: str, *, session: str = "") -> None:
         """Keep what an agent reported, shortened, where rules and settings let it."""
@@ -183,7 +183,7 @@ class Recall:
             text += section(head, lines, limit_bytes, newest_first=True)
         return _REMEMBERED + text if text else ""
 
-    def _read(self, session: Session, *, seen: str) -> None:
+    def _read(self, session: Session) -> None:
         """Read and keep what a session's transcript holds, if it has grown since."""
         project = session.row.project
         with self._lock:
@@ -204,7 +204,6 @@ class Recall:
             client_session=place.client_session,
             project=project,
             text=json.dumps(asdict(extract), ensure_ascii=False),
-            seen=seen,
         )
         try:
             self._knowledge.save_memory(memory)

@@ -81,6 +81,10 @@ class Router:
             for agent in catalog.agents
         ]
 
+    def prepare(self) -> None:
+        """Make the index, a third of a second of work, before somebody waits for it."""
+        self._index()
+
     def route(self, task: str, limit: int = 5) -> tuple[Choice, ...]:
         """Return the agents that fit a task, the best first; none where nothing fits.
 

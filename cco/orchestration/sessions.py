@@ -14,7 +14,7 @@ import os
 import secrets
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,11 @@ class Session:
     def id(self) -> str:
         """Name in the gateway's prefix and in statistics; no secret."""
         return self.row.id
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of agents that it chose to see; none: as the settings say."""
+        return tuple(self.row.agents.splitlines())
 
     def is_alive(self) -> bool:
         """Say whether the process is still there."""
@@ -75,7 +80,9 @@ class Sessions:
         for row in rows:
             self._restore(row)
 
-    def register(self, *, pid: int, cwd: str, project: str, upstream: str) -> tuple[Session, str]:
+    def register(
+        self, *, pid: int, cwd: str, project: str, upstream: str, groups: Sequence[str] = ()
+    ) -> tuple[Session, str]:
         """Begin a session for a running process; return it with its token.
 
         Raises:
@@ -98,6 +105,7 @@ class Sessions:
             upstream=upstream,
             created_ns=self._now_ns(),
             ended_ns=None,
+            agents="\n".join(groups),
         )
         session = Session(row, pidfd)
         # A session that is not durable yet is better than none: only a restart could lose it.

@@ -15,14 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cco import fuse
 from cco.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
 KIND: Final = "fuse.cco"
 """Type of our mounts in mountinfo: FUSE and the option ``subtype``."""
-
-DEVICE: Final = Path("/dev/fuse")
 
 _DEAD: Final = (errno.ENOTCONN, errno.ECONNABORTED)
 _ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
@@ -52,12 +51,6 @@ def find_mount(path: Path) -> Mount | None:
     return found
 
 
-def fusermounts(search_path: str) -> list[Path]:
-    """Return where libfuse looks for the program that mounts for ordinary users."""
-    directories = ["/bin", "/usr/bin", *search_path.split(":")]
-    return [Path(directory) / "fusermount" for directory in directories if directory]
-
-
 class MountPoint:
     """A directory that this process alone may mount on, until it is released."""
 
@@ -82,7 +75,9 @@ class MountPoint:
         self._lock = -1
 
 
-def prepare(path: Path, *, uid: int, programs: Sequence[Path], device: Path = DEVICE) -> MountPoint:
+def prepare(
+    path: Path, *, uid: int, programs: Sequence[Path], device: Path = fuse.DEVICE
+) -> MountPoint:
     """Return a directory to mount on, made or cleared of a dead mount of ours if need be.
 
     Args:
@@ -94,8 +89,8 @@ def prepare(path: Path, *, uid: int, programs: Sequence[Path], device: Path = DE
     Raises:
         Unavailable: with a code for each reason and the remedy.
     """
-    _check_device(device)
-    fusermount = _find_fusermount(programs)
+    fuse.check_device(device)
+    fusermount = fuse.find_fusermount(programs)
     path = Path(os.path.realpath(path.parent)) / path.name
     _clear(path, fusermount)
     try:
@@ -108,35 +103,6 @@ def prepare(path: Path, *, uid: int, programs: Sequence[Path], device: Path = DE
             f"{path} cannot be made fit for mounting ({exc.strerror})",
             hint=f"Make {path.parent} writable for you, or choose another place: vfs.mount",
         ) from exc
-
-
-def _check_device(device: Path) -> None:
-    """Open it as libfuse will: before it asks `fusermount` for help."""
-    try:
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
-    except PermissionError as exc:
-        raise Unavailable(
-            "fuse-denied",
-            f"{device} may not be opened ({exc.strerror})",
-            hint=f"As root: chmod 666 {device}; for a container, pass --device {device}",
-        ) from exc
-    except OSError as exc:
-        raise Unavailable(
-            "fuse-missing",
-            f"{device} is missing ({exc.strerror}), so nothing can be mounted",
-            hint=f"As root: modprobe fuse; for a container, pass --device {device}",
-        ) from exc
-
-
-def _find_fusermount(programs: Sequence[Path]) -> Path:
-    for program in programs:
-        if os.access(program, os.X_OK):
-            return program
-    raise Unavailable(
-        "fusermount-missing",
-        "the program fusermount is missing, so nothing can be mounted",
-        hint="Install it, on Debian with: apt install fuse3",
-    )
 
 
 def _clear(path: Path, fusermount: Path) -> None:

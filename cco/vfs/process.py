@@ -22,6 +22,7 @@ from getopt import GetoptError, getopt
 from pathlib import Path
 from typing import Final, NoReturn
 
+from cco import fuse
 from cco import log as logs
 from cco.errors import CcoError
 from cco.paths import locate
@@ -122,7 +123,7 @@ def _serve(life: Life, path: Path, socket: Path, *, patience_s: float) -> NoRetu
     Raises:
         CcoError: something is not to be had, or the mount was taken away.
     """
-    programs = mountpoint.fusermounts(os.environ.get("PATH", ""))
+    programs = fuse.fusermounts(os.environ.get("PATH", ""))
     with life.guard:
         life.point = mountpoint.prepare(path, uid=os.getuid(), programs=programs)
     path = life.point.path

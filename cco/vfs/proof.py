@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from cco.errors import CcoError, Unavailable
-from cco.vfs.figures import Meter
+from cco.meter import Meter
 from cco.vfs.mountpoint import find_mount
 from cco.vfs.source import Source
 from cco.vfs.tree import HEALTH

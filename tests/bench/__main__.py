@@ -24,6 +24,8 @@ from cco.errors import LaunchError
 from cco.offline.server import OfflineUpstream
 from tests.bench import ledger
 from tests.bench.figures import show, times_ms
+from tests.bench.memory import show_memory
+from tests.bench.streams import show_streams
 
 CCO = (sys.executable, "-I", "-m", "cco")
 SETTINGS = '[server]\nport = 0\n[[upstream]]\nname = "offline"\nbase_url = "{url}"\n'
@@ -43,13 +45,17 @@ def main() -> None:
         undo.callback(service.stop)
         health = service.wait_until_ok()
         print("memory, idle (PSS)")
-        _show_memory(service)
+        show_memory(service)
         print("mount")
         _show_mount(service, Path(health["vfs"]["path"]))
         print("latency through the gateway, one connection")
         _show_latency(health["http"]["url"], upstream.url)
+        print("streams through the gateway, beside each other")
+        show_streams(service, health["http"]["url"], pid=os.getpid())
         print("launch")
         _show_launch(environ, upstream.url)
+        print("status line, daemon up")
+        _show_statusline(environ)
         service.stop()
         print("statistics of 1 000 000 requests, beside 10 000 of the same 90 days")
         ledger.show_growth(home)
@@ -69,6 +75,18 @@ def _environment(home: Path, url: str) -> dict[str, str]:
     }
 
 
+def _show_statusline(environ: Mapping[str, str]) -> None:
+    def run(*command: str) -> None:
+        subprocess.run(command, env=environ, input=b"{}", check=True, capture_output=True)
+
+    bare, ours = times_ms(
+        30,
+        partial(run, sys.executable, "-I", "-c", "pass"),
+        partial(run, *CCO, "statusline"),
+    )
+    show("cco statusline over python3 -c pass", ours, bare)
+
+
 def _show_start(service: Service, environ: Mapping[str, str]) -> None:
     def start() -> None:
         subprocess.run([*CCO, "daemon", "start"], env=environ, check=True, capture_output=True)
@@ -78,26 +96,6 @@ def _show_start(service: Service, environ: Mapping[str, str]) -> None:
         times += times_ms(1, start)[0]
         service.stop()
     show("cco daemon start, until all serves", times)
-
-
-def _show_memory(service: Service) -> None:
-    supervisor = service.supervisor()
-    if supervisor is None:
-        return
-    for pid in [supervisor, *_descendants(supervisor)]:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-        try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-        except PermissionError:
-            print(f"  {command[3]}: only root may look")
-            continue
-        kib = next(int(line.split()[1]) for line in rollup.splitlines() if line[:4] == "Pss:")
-        print(f"  {' '.join(command[2:4]):<34} {kib / 1024:13.1f} MB")
-
-
-def _descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [one for child in children for one in (int(child), *_descendants(int(child)))]
 
 
 def _show_mount(service: Service, mount: Path) -> None:

@@ -18,10 +18,16 @@ from tests.rawserver import Received, chunk, reply, serving
 pytestmark = [pytest.mark.timeout(300), pytest.mark.needs("claude", "fuse")]
 
 CASES: Final = (
+    "text 3000",
+    "pings 20",
+    "bash echo $((6 * 7)) apples",
+    "agent general-purpose Look around",
+    *(f"status {status}" for status in (400, 401, 403, 404, 413, 500)),
     "status 529",
     "status 529 times=1",
     "status 429 retry-after=1",
     "status 429 should-retry=false",
+    "status 429 retry-after=1 should-retry=true times=1",
     "status 402",
     "status 500 should-retry=false",
     "html",
@@ -30,6 +36,11 @@ CASES: Final = (
     "cut content",
     "cut length",
 )
+OF_ONE_RUN: Final = re.compile(
+    r"127\.0\.0\.1:\d+|\ba[0-9a-f]{16}\b|(?<=tokens: )\d+|(?<=duration_ms: )\d+"
+)
+"""Address, id, and figures of an agent; what it is told at its start differs in length."""
+ALLOWED: Final = ("--allowedTools", "Bash")
 FEW_RETRIES: Final = {"CLAUDE_CODE_MAX_RETRIES": "1"}
 
 
@@ -41,7 +52,7 @@ def place() -> Iterator[Place]:
 
 def direct(place: Place, prompt: str) -> Done:
     """Run Claude Code without CCO, against the same upstream."""
-    command = [*CCO, "run", "--direct", "--", *asking(prompt)]
+    command = [*CCO, "run", "--direct", "--", *asking(prompt, *ALLOWED)]
     return place.execute(command, {**FEW_RETRIES, "ANTHROPIC_BASE_URL": place.upstream.url})
 
 
@@ -49,14 +60,18 @@ def seen(place: Place, done: Done) -> Mapping[str, Any]:
     """Return what the user sees of a run, and what the upstream sees."""
     told = done.told
     requests = [
-        "stream" if json.loads(one.body).get("stream") else "whole"
+        (
+            "stream" if json.loads(one.body).get("stream") else "whole",
+            one.header("x-stainless-retry-count"),
+            one.header("x-claude-code-agent-id") is not None,
+        )
         for one in list(place.upstream.requests)
         if one.header("x-claude-code-session-id") == told["session_id"]
     ]
     return {
         "exit status": done.status,
         "error": (told["is_error"], told["api_error_status"]),
-        "text": re.sub(r"127\.0\.0\.1:\d+", "HOST", done.result),
+        "text": OF_ONE_RUN.sub("…", done.result),
         "stderr": done.err.removeprefix("cco: launching Claude Code without CCO\n"),
         "requests": requests,
     }
@@ -65,7 +80,9 @@ def seen(place: Place, done: Done) -> Mapping[str, Any]:
 def test_what_the_user_sees_is_the_same_as_without_cco(place: Place) -> None:
     prompts = [f"offline: {case}" for case in CASES]
     with ThreadPoolExecutor(4) as pool:
-        through = [pool.submit(place.ask, prompt, environ=FEW_RETRIES) for prompt in prompts]
+        through = [
+            pool.submit(place.ask, prompt, *ALLOWED, environ=FEW_RETRIES) for prompt in prompts
+        ]
         without = [pool.submit(direct, place, prompt) for prompt in prompts]
 
     for case, one, other in zip(CASES, through, without, strict=True):

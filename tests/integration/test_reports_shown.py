@@ -2,11 +2,12 @@
 """What users see of the figures: limits of plans, budgets, the command line; on a live daemon."""
 
 import json
+import subprocess
 from urllib.parse import quote
 
 import pytest
 
-from tests.daemon import KEY, MODEL, Daemon, asking, call
+from tests.daemon import CCO, KEY, MODEL, Daemon, asking, call
 from tests.integration.traffic import ask, message, post
 from tests.mounting import wait_until
 from tests.rawserver import always, reply, serving
@@ -127,3 +128,30 @@ def test_command_line_shows_what_the_api_says(cco: Daemon) -> None:
     assert (done.returncode, done.stdout) == (65, "")
     assert "'yesterday' is not a time" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_status_line_shows_what_the_ledger_has(cco: Daemon) -> None:
+    cco.configure('[[budget]]\nscope = "day"\nusd = 0.01\n')
+    cco.start()
+    session = cco.launch()
+    headers = {"x-claude-code-session-id": "one"}
+    post(cco, f"/s/{session.id}/v1/messages", asking("hello"), headers)
+    cost = sum(row["cost_nano"] for row in rows_of(cco)) / 1e9
+    told = cco.client.call("GET", "/api/statusline?session=one")
+    assert told["session"]["costUsd"] == told["today"]["costUsd"] == cost > 0
+
+    line = subprocess.run(
+        [*CCO, "statusline"],
+        env=cco.environ(CCO_SESSION=session.token, NO_COLOR="1"),
+        input=json.dumps({"session_id": "one", "context_window": {"used_percentage": 12}}),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert line.startswith(f"cco ${cost:.2f} session | ${cost:.2f} today | ")
+    assert f"{cost / 0.01:.0%} of day budget" in line
+    assert line.endswith(" | context 12%\n")
+    assert cco.run("daemon", "stop").returncode == 0
+    gone = cco.run("statusline")
+    assert (gone.returncode, gone.stdout) == (0, "cco: the daemon is away\n")
+    assert cco.is_gone()

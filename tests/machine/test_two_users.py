@@ -28,6 +28,35 @@ if how == "half":
 """
 """Sends a request and lets go of the connection, half or all, before the daemon has looked."""
 
+HOLDING: Final = """
+import os, socket, sys
+from urllib.error import HTTPError
+from urllib.request import urlopen
+bob, alice, count = 1001, 1000, int(sys.argv[1])
+ready, begun = os.pipe()
+over, going_on = os.pipe()
+if os.fork() == 0:
+    os.close(going_on)
+    os.setresuid(bob, bob, bob)
+    held = [socket.create_connection(("127.0.0.1", 3000)) for _ in range(count)]
+    for sock in held[::2]:
+        try:
+            sock.sendall(b"GET /health HTTP/1.1\\r\\nHo")
+        except ConnectionError:
+            pass  # it had to make room
+    try:
+        urlopen("http://localhost:3000/health", timeout=60)
+    except HTTPError as error:
+        print(error.code, flush=True)
+    os.write(begun, b"x")
+    os.read(over, 1)
+    os._exit(0)
+os.read(ready, 1)
+os.setresuid(alice, alice, alice)
+print(*(urlopen("http://localhost:3000/health", timeout=60).status for _ in range(20)))
+"""
+"""Holds connections as bob, with nothing or half a head sent, asks as bob, then as alice."""
+
 
 @pytest.fixture(scope="module")
 def alice(machine: Machine) -> Iterator[Login]:
@@ -79,6 +108,14 @@ def test_port_refuses_strangers_on_every_route(
     for given in ([], ["--header", f"x-cco-session: {session.token}"], ["--data", "{}"]):
         command = ["curl", "--silent", "--write-out", r"%{http_code}\n", *given, *targets]
         assert machine.run(command, user=stranger).stdout == "403\n" * len(urls)
+
+
+def test_connections_that_bob_holds_keep_nobody_out(machine: Machine, alice: Login) -> None:
+    # Twice as many as there are threads.
+    done = machine.run(["/usr/bin/python3", "-c", HOLDING, "600"], user="root", check=True)
+    assert done.stdout.split() == ["403", *["200"] * 20]
+    told = json.loads(alice.fetch("/api/machine/stats")[1])
+    assert told["daemon"]["threads"] < 100
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)

@@ -125,7 +125,8 @@ class _Wanted(NamedTuple):
         """Return the agent, and why it is this one where the caller left that to us."""
         if self.agent != AUTO:
             return services.catalog.find(self.agent), ""
-        choices = services.router.route(self.task[:MAX_ROUTED], limit=1)
+        router = services.team(given.session(services)).router
+        choices = router.route(self.task[:MAX_ROUTED], limit=1)
         if not choices:
             raise RequestError(
                 "no-agent-fits",

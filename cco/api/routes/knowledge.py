@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
+from werkzeug.routing import BaseConverter
 
 from cco.api import given
 from cco.api.services import Services
@@ -18,12 +19,21 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 DEFAULT_TYPE = "decision"
 MAX_PROJECT = 4096
-MAX_ID_DIGITS = 18
+
+
+class _Id(BaseConverter):
+    """A number that a database can have; what is none is no path of a fact."""
+
+    regex = "[0-9]{1,18}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
 
 
 def blueprint(services: Services) -> Blueprint:
     """Return the routes of this module."""
     routes = Blueprint("knowledge", __name__, url_prefix="/api/knowledge")
+    routes.record_once(lambda state: state.app.url_map.converters.update(fact=_Id))
 
     @routes.post("")
     def store() -> ResponseReturnValue:
@@ -75,10 +85,9 @@ def blueprint(services: Services) -> Blueprint:
             }
         )
 
-    @routes.delete("/<fact_id>")
-    def forget(fact_id: str) -> ResponseReturnValue:
-        is_id = fact_id.isascii() and fact_id.isdigit() and len(fact_id) <= MAX_ID_DIGITS
-        services.knowledge.forget(int(fact_id) if is_id else 0)
+    @routes.delete("/<fact:fact_id>")
+    def forget(fact_id: int) -> ResponseReturnValue:
+        services.knowledge.forget(fact_id)
         return "", 204
 
     @routes.delete("")

@@ -14,7 +14,9 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.post("/route")
     def route() -> ResponseReturnValue:
-        choices = services.router.route(given.text(given.payload(), "task"))
+        choices = services.team(given.session(services)).router.route(
+            given.text(given.payload(), "task")
+        )
         return jsonify(
             {
                 "agents": [

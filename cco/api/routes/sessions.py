@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/sessions``: the launches of `cco` that are alive."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,8 @@ from flask.typing import ResponseReturnValue
 from cco.api import given
 from cco.api.answers import tagged
 from cco.api.services import Services
-from cco.errors import RequestError, StoreError
+from cco.catalog.catalog import Catalog
+from cco.errors import ConfigError, RequestError, StoreError
 from cco.ledger import lately, reports
 from cco.orchestration.sessions import Session
 
@@ -27,13 +29,20 @@ def blueprint(services: Services) -> Blueprint:
         upstream = given.text(told, "upstream", "")
         if upstream and not _is_http(upstream):
             raise RequestError("bad-member", "'upstream' must be an http or https URL")
+        groups = given.texts(told, "agents")
+        team = _team(services, groups)
         session, token = services.sessions.register(
             pid=given.number(told, "pid"),
             cwd=given.text(told, "cwd"),
             project=given.text(told, "project"),
             upstream=upstream.rstrip("/"),
+            groups=groups,
         )
-        return jsonify({"id": session.id, "token": token}), 201
+        # Its first prompt asks for a suggestion, and waits for it.
+        prepare = services.team(session).router.prepare
+        threading.Thread(target=prepare, name="prepare", daemon=True).start()
+        seen = {"agents": len(team.agents), "contextTokens": team.context_tokens}
+        return jsonify({"id": session.id, "token": token, **seen}), 201
 
     @routes.get("")
     def listing() -> ResponseReturnValue:
@@ -54,6 +63,18 @@ def blueprint(services: Services) -> Blueprint:
         return "", 204
 
     return routes
+
+
+def _team(services: Services, groups: Sequence[str]) -> Catalog:
+    """Return what a session of these groups will see.
+
+    Raises:
+        RequestError: `unknown-group`, with the nearest names in the hint.
+    """
+    try:
+        return (services.teams.of(groups) if groups else services.teams.default).catalog
+    except ConfigError as error:
+        raise RequestError(error.code, error.message, hint=error.hint) from error
 
 
 def _is_http(url: str) -> bool:
@@ -93,6 +114,7 @@ def describe(session: Session, *, cost: float | None, running: list[str] | None)
         "project": row.project,
         "cwd": row.cwd,
         "upstream": row.upstream or None,
+        "agents": list(session.groups) or None,
         "startedAt": reports.rfc3339(row.created_ns),
         "costUsd": cost,
         "runningAgents": running,

@@ -121,6 +121,20 @@ def test_what_is_no_text_is_refused_by_name(told: dict[str, Any], code: str) -> 
     assert "'a'" in caught.value.message
 
 
+def test_lists_of_texts() -> None:
+    assert given.texts({"a": ["x", ""]}, "a") == ("x", "")
+    assert given.texts({"a": []}, "a") == given.texts({}, "a") == ()
+
+
+@pytest.mark.parametrize("value", ["x", 1, {}, [1], ["x", None], ["half \ud83d"]])
+def test_what_is_no_list_of_texts_is_refused_by_name(value: Any) -> None:
+    with pytest.raises(RequestError) as caught:
+        given.texts({"a": value}, "a")
+
+    assert caught.value.code == "bad-member"
+    assert "'a'" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("told", "default", "number"),
     [({"a": 1}, None, 1), ({}, 7, 7), ({"a": -(2**70)}, 0, -(2**70)), ({"a": 8.0}, None, 8)],

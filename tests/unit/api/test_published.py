@@ -12,11 +12,30 @@ from cco.build import Build
 from cco.catalog import render
 from cco.catalog.catalog import Catalog
 from cco.errors import NotFound
+from cco.ledger.rows import SessionRow
+from cco.orchestration.sessions import Session
 from cco.sealing.vault import Vault
 from tests.unit.catalog.samples import make_agent, make_catalog
 
 NOW_NS = 1_790_000_000_000_000_001
 CATALOG = make_catalog(make_agent(), make_agent(name="Ü Agent", slug="other", body="Grüße\n"))
+
+LIMITED = make_catalog(CATALOG.agents[0])
+MANIFEST = "plugin/.claude-plugin/plugin.json"
+DYNAMIC = {"CLAUDE.md", MANIFEST, "plugin/context/startup.md", "plugin/context/compact.md"}
+SESSION = Session(
+    SessionRow(
+        id="s",
+        token_hash="t",
+        pid=1,
+        start_ticks=1,
+        project="/p",
+        cwd="/p",
+        upstream="",
+        created_ns=1,
+    ),
+    pidfd=-1,
+)
 
 
 @pytest.fixture
@@ -33,6 +52,7 @@ def made(vault: Vault, catalog: Catalog = CATALOG) -> Published:
         build=Build("abc", "2026-11-22T00:00:00Z"),
         api_url="http://127.0.0.1:3000",
         now_ns=NOW_NS,
+        team_of=lambda session: catalog if session is None else LIMITED,
         at_start=lambda session, room: f"start {session} {room}",
         after_compaction=lambda session, room: f"compacted {session} {room}",
     )
@@ -54,6 +74,7 @@ def test_tree_is_that_of_the_manual(published: Published) -> None:
         "plugin/.claude-plugin/plugin.json",
         "plugin/agents/leadership/chief-architect.md",
         "plugin/agents/leadership/other.md",
+        "plugin/hooks/ask",
         "plugin/hooks/hooks.json",
         "plugin/context/startup.md",
         "plugin/context/compact.md",
@@ -77,7 +98,7 @@ def test_entries_tell_size_digest_and_time(published: Published) -> None:
         assert file.digest == hashlib.sha256(file.data).hexdigest()
         if entry["dynamic"]:  # rendered for whoever reads it
             assert (entry["size"], entry["digest"]) == (0, "")
-            assert entry["path"].startswith("plugin/context/")
+            assert entry["path"] in DYNAMIC
         else:
             assert (entry["size"], entry["digest"]) == (len(file.data), file.digest)
 
@@ -135,7 +156,9 @@ def test_hooks_are_posted_to_the_daemon(published: Published) -> None:
         CATALOG, version="1.2.3", hooks_url="http://127.0.0.1:3000/api/hooks"
     )
     assert {f"plugin/{path}": data for path, data in files.items()} == {
-        path: file.data for path, file in published.files.items() if path.startswith("plugin/")
+        path: published.read(path).data
+        for path in (*published.files, MANIFEST)
+        if path.startswith("plugin/")
     }
 
 
@@ -171,3 +194,21 @@ def test_what_is_remembered_stands_behind_what_all_are_told(
     room = MAX_CONTEXT_BYTES - len(brief.encode())
     assert file.data.decode() == f"{brief}{recalled} None {room}"
     assert room > 5_000
+
+
+def test_session_finds_only_agents_of_its_groups(published: Published) -> None:
+    whole = json.loads(published.read(MANIFEST).data)
+    limited = json.loads(published.read(MANIFEST, SESSION).data)
+
+    files = ["./agents/leadership/chief-architect.md", "./agents/leadership/other.md"]
+    assert (whole["agents"], limited["agents"]) == (files, files[:1])
+    assert published.read("plugin/agents/leadership/chief-architect.md", SESSION).data
+    with pytest.raises(NotFound):
+        published.read("plugin/agents/leadership/other.md", SESSION)
+    assert published.read("plugin/agents/leadership/other.md").data
+
+
+@pytest.mark.parametrize("path", sorted(DYNAMIC - {MANIFEST}))
+def test_session_is_told_of_no_other_agents(path: str, published: Published) -> None:
+    assert published.read(path, SESSION).data != published.read(path).data
+    assert b"cco:other" not in published.read(path, SESSION).data

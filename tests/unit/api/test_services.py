@@ -119,15 +119,16 @@ def test_broken_agent_of_the_users_is_a_warning(house: House, tmp_path: Path) ->
     assert house.services.health() == "OK"
 
 
-def test_groups_of_the_settings_limit_what_is_served(
+def test_groups_of_the_settings_limit_what_a_session_sees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = '[agents]\ngroups = ["leadership"]'
     with open_house(tmp_path, monkeypatch, settings=settings) as house:
-        entries = {one["path"] for one in house.services.published.entries()}
-        folders = {path.split("/")[2] for path in entries if path.startswith("plugin/agents/")}
+        house.register()
+        (session,) = house.services.sessions.live()
+        plugin = house.services.published.read("plugin/.claude-plugin/plugin.json", session)
 
-    assert folders == {"leadership"}
+    assert {path.split("/")[2] for path in json.loads(plugin.data)["agents"]} == {"leadership"}
 
 
 def test_daemon_without_http_says_what_that_means(

@@ -69,6 +69,21 @@ def test_rules_of_a_limited_catalogue_name_only_who_is_there() -> None:
     assert limited.rules.groups == {}
 
 
+def test_group_that_is_almost_right_names_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        CATALOG.in_groups(["testingagent"])
+
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("Did you mean testingAgents")
+
+
+def test_context_is_counted_rather_too_high() -> None:
+    catalog = make_catalog(make_agent(name="12345", description="1234"))
+
+    assert catalog.context_tokens == 3
+    assert catalog.slugs == {"12345"}
+
+
 def test_unknown_group_names_the_known() -> None:
     with pytest.raises(ConfigError) as caught:
         CATALOG.in_groups(["leadership", "nobody"])

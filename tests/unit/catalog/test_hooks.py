@@ -43,7 +43,7 @@ def test_hooks_are_read_in_order() -> None:
         ("compaction", "compacton", 13, "unknown key 'compacton', did you mean 'compaction'?"),
         ('purpose = "Marks a compaction"\n', "", 9, "the key 'purpose' is missing"),
         # Claude Code refuses SessionStart over HTTP, and for the others a file has no use
-        ('"PreCompact"', '"SessionStart"', 11, "cat is for SessionStart, http for all else"),
+        ('"PreCompact"', '"SessionStart"', 11, "cat is for SessionStart, http and ask for"),
         ('file = "context/startup.md"\n', "", 4, "'file' goes with the transport cat"),
         ('[[hook]]\nevent = "PreCompact"', "[x]\nevent = 1", 9, "unknown table 'x'"),
     ],

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from cco.catalog import tools
-from cco.catalog.catalog import PREFIX, Catalog
+from cco.catalog.catalog import CHARS_PER_TOKEN, PREFIX, Catalog
 from cco.catalog.definition import MAX_DESCRIPTION
 from cco.catalog.loader import BUILTIN, check, load
 from tests.unit.catalog import likeness
@@ -22,8 +22,6 @@ BODY_LINES: Final = (40, 120)
 MAX_SHARED_LINES: Final = 0.05
 MAX_SHARED_SHINGLES: Final = 0.10
 MAX_TOKENS: Final = 7_500
-CHARS_PER_TOKEN: Final = 3
-"""English prose has four and more, so that a count by three is never too low."""
 PRODUCTS: Final = frozenset({"Security Manager", "Selenium Manager"})
 """Named like an agent, and none: a part of the JVM, and one of Selenium."""
 
@@ -91,9 +89,8 @@ def test_tools_are_explicit_and_known(catalog: Catalog) -> None:
 
 
 def test_descriptions_are_cheap(catalog: Catalog, show: Callable[[str], None]) -> None:
-    chars = sum(len(agent.name) + len(agent.description) for agent in catalog.agents)
     longest = max(len(agent.description) for agent in catalog.agents)
-    tokens = -(-chars // CHARS_PER_TOKEN)
+    tokens = catalog.context_tokens
     show(
         f"descriptions: {tokens} tokens with the names, {CHARS_PER_TOKEN} characters a token"
         f" (at most {MAX_TOKENS}); the longest has {longest} characters (at most 200)"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cco.catalog import frontmatter, render
+from cco.catalog import asking, frontmatter, render
 from cco.catalog.catalog import Catalog
 from cco.catalog.hooks import Hook
 from cco.catalog.loader import BUILTIN, load
@@ -97,6 +97,7 @@ def test_plugin_has_the_files_of_the_catalogue_sorted() -> None:
         ".claude-plugin/plugin.json",
         "agents/codingAgents/go-specialist.md",
         "agents/leadership/chief-architect.md",
+        "hooks/ask",
         "hooks/hooks.json",
     ]
     assert json.loads(files[".claude-plugin/plugin.json"]) == {
@@ -235,7 +236,17 @@ def test_package_renders_every_agent_with_its_own_body() -> None:
     catalog = load(BUILTIN, user=None)
     files = plugin(catalog)
 
-    assert len(files) == len(catalog.agents) + 2
+    assert len(files) == len(catalog.agents) + 3
     for agent in catalog.agents:
         rendered = files[f"agents/{agent.category}/{agent.slug}.md"]
         assert rendered.endswith(b"\n---\n" + agent.body.encode())
+
+
+def test_hook_that_asks_is_a_command_of_the_plugins_own_program() -> None:
+    hook = Hook("UserPromptSubmit", "ask", 5, "Why")
+    files = plugin(make_catalog(hooks=[hook]))
+
+    (entry,) = json.loads(files["hooks/hooks.json"])["hooks"]["UserPromptSubmit"]
+    command = asking.command("UserPromptSubmit")
+    assert entry == {"hooks": [{"type": "command", "command": command, "timeout": 5}]}
+    assert files[asking.PATH].decode() == asking.program(URL)

@@ -231,7 +231,7 @@ GOOD, ILL = health(), health(status="degraded")
         (dict.fromkeys(units.ALL, "inactive"), 7, GOOD, 0, True),
     ],
 )
-def test_judgement(
+def testjudgement(
     states: dict[str, str] | None,
     pid: int | None,
     told: Any,
@@ -240,7 +240,7 @@ def test_judgement(
     where: paths.Paths,
 ) -> None:
     service = Judged(where, states=states, pid=pid, told=told)
-    found, facts = daemon._judge(service)
+    found, facts = daemon.judge(service)
 
     assert (found, service.was_asked) == (status, asks)
     assert facts["units"] == (states or {})

@@ -256,6 +256,8 @@ def test_edits_are_counted(one: str, other: str, distance: int) -> None:
         (["run", "--dry-run", "-p", "x"], ["run", "--dry-run", "--", "-p", "x"]),
         (["run", "--project", "d", "x"], ["run", "--project", "d", "--", "x"]),
         (["run", "--project=d", "x"], ["run", "--project=d", "--", "x"]),
+        (["run", "--agents", "a,b", "x"], ["run", "--agents", "a,b", "--", "x"]),
+        (["run", "--agents=a", "x"], ["run", "--agents=a", "--", "x"]),
         (["run", "--direct", "--", "--direct"], ["run", "--direct", "--", "--direct"]),
         (["run", "x", "--dry-run"], ["run", "--", "x", "--dry-run"]),  # Claude Code's by now
         (["run", "--dry"], ["run", "--", "--dry"]),  # no abbreviations of ours

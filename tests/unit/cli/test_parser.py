@@ -143,7 +143,7 @@ def test_examples_of_the_help_are_understood() -> None:
                 continue
             words = shlex.split(line[2:].partition("   ")[0])
             if words[1] != "run":  # its words are Claude Code's
-                ends = [words.index(sign) for sign in ("|", ">") if sign in words]
+                ends = [words.index(sign) for sign in ("|", ">", "<") if sign in words]
                 build_parser().parse_args(words[1 : min(ends, default=None)])
 
 

@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launching: from which project, to which upstream, and what the launched program finds."""
+"""Launching: from which project, and what the launched program finds."""
 
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cco import paths
 from cco.cli import run
 from cco.cli.claude import Plan
-from cco.cli.run import project_of, upstream_of
-from cco.cli.service import Service
-from cco.config import Settings, Upstream
-from cco.errors import ConfigError, Unavailable
+from cco.cli.run import project_of
+from cco.config import Settings
+from cco.errors import Unavailable
 from tests.capabilities import ROOT
 from tests.ordinary import ask_as_ordinary_user, open_directory
 from tests.unit.cli.fakes import (
     CCO,
     Noted,
-    StandIn,
     health,
     make_claude,
     make_noting_claude,
@@ -33,6 +29,8 @@ from tests.unit.cli.fakes import (
 
 SESSION = "0123456789abcdef"
 TOKEN = "the-token"
+SEEN = {"agents": 119, "contextTokens": 7448}
+"""What a session sees of the catalogue."""
 
 # The project.
 
@@ -81,197 +79,6 @@ def test_directory_above_that_may_not_be_searched_is_passed_over() -> None:
         assert ask_as_ordinary_user(ask_from_inside) == str(top / "closed/mine")
         os.close(fd)
         (top / "closed").chmod(0o700)
-
-
-# The upstream.
-
-
-class Scene:
-    """A home, a project and perhaps a daemon."""
-
-    def __init__(self, top: Path) -> None:
-        self.home = top / "home"
-        self.project = top / "project"
-        self.runtime = top / "run"
-        for directory in (self.home, self.project, self.runtime):
-            directory.mkdir()
-
-    def settings_of(self, where: str, url: object) -> None:
-        """Write Claude Code settings with a base URL."""
-        place = {
-            "user": self.home / ".claude/settings.json",
-            "other": self.home / "other/settings.json",
-            "project": self.project / ".claude/settings.json",
-            "local": self.project / ".claude/settings.local.json",
-        }[where]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps({"env": {"ANTHROPIC_BASE_URL": url}}))
-
-    def upstream(
-        self,
-        *arguments: str,
-        environ: Mapping[str, str] | None = None,
-        configured: tuple[str, ...] = ("https://api.anthropic.com",),
-    ) -> str:
-        full = {
-            "HOME": str(self.home),
-            "CCO_RUNTIME_DIR": str(self.runtime),
-            **(environ or {}),
-        }
-        uid = os.getuid()
-        return upstream_of(
-            arguments,
-            full,
-            project=self.project,
-            settings=Settings(upstream=tuple(Upstream(base_url=url) for url in configured)),
-            service=Service(paths.locate(full, uid=uid), environ=full, uid=uid),
-        )
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
-
-
-def test_nobody_has_set_an_upstream(scene: Scene) -> None:
-    assert scene.upstream() == ""
-    assert scene.upstream("-p", "x", environ={"ANTHROPIC_BASE_URL": ""}) == ""
-
-
-def test_places_count_in_claude_codes_own_order(
-    scene: Scene, capsys: pytest.CaptureFixture[str]
-) -> None:
-    inline = json.dumps({"env": {"ANTHROPIC_BASE_URL": "https://inline.example"}})
-    environ = {"ANTHROPIC_BASE_URL": "https://environ.example"}
-
-    assert scene.upstream(environ=environ) == "https://environ.example"
-    scene.settings_of("user", "https://user.example")
-    assert scene.upstream(environ=environ) == "https://user.example"
-    scene.settings_of("project", "https://project.example")
-    scene.settings_of("local", "https://local.example")
-    configured = ("https://project.example", "https://local.example/")
-    assert scene.upstream(environ=environ, configured=configured) == "https://local.example"
-    assert (
-        scene.upstream("--settings", inline, environ=environ, configured=configured)
-        == "https://inline.example"
-    )
-    assert capsys.readouterr().err == ""
-
-
-def test_claude_codes_own_directory_may_be_elsewhere(scene: Scene) -> None:
-    scene.settings_of("user", "https://user.example")
-    scene.settings_of("other", "https://other.example")
-
-    where = {"CLAUDE_CONFIG_DIR": str(scene.home / "other")}
-    assert scene.upstream(environ=where) == "https://other.example"
-
-
-@pytest.mark.parametrize("where", ["project", "local"])
-def test_project_may_not_send_the_credential_elsewhere(
-    where: str, scene: Scene, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # Nobody is at the terminal to agree.
-    scene.settings_of(where, "https://evil.example")
-    scene.settings_of("user", "https://user.example")
-
-    assert scene.upstream() == "https://user.example"
-    told = capsys.readouterr().err
-    assert "https://evil.example, which is not a configured upstream: not used" in told
-    assert told.count("\n") == 1
-
-
-def test_project_may_name_a_configured_upstream(scene: Scene) -> None:
-    scene.settings_of("project", "https://team.example/")
-
-    assert scene.upstream(configured=("https://a.example", "https://team.example")) == (
-        "https://team.example/"
-    )
-
-
-@pytest.mark.parametrize("near", ["https://team.example.evil.example", "https://team.example/x"])
-def test_name_that_only_begins_like_a_configured_one_is_another(near: str, scene: Scene) -> None:
-    scene.settings_of("project", near)
-
-    assert scene.upstream(configured=("https://team.example",)) == ""
-
-
-@pytest.mark.parametrize("url", [1, None, [], {}, ""])
-def test_nonsense_in_settings_is_nothing(url: object, scene: Scene) -> None:
-    for where in ("user", "project", "local"):
-        scene.settings_of(where, url)
-
-    assert scene.upstream(environ={"ANTHROPIC_BASE_URL": "https://x.example"}) == (
-        "https://x.example"
-    )
-
-
-def test_unreadable_settings_argument_is_an_error(scene: Scene) -> None:
-    with pytest.raises(ConfigError):
-        scene.upstream("--settings", "{")
-
-
-@pytest.fixture
-def daemon(scene: Scene) -> Iterator[StandIn]:
-    sessions = [
-        {"id": SESSION, "upstream": "https://outer.example"},
-        {"id": "f" * 16, "upstream": None},
-    ]
-    answers = {"GET /health": health(), "GET /api/sessions": {"sessions": sessions}}
-    with standing_in(scene.runtime / "cco.sock", answers) as found:
-        yield found
-
-
-@pytest.mark.parametrize(
-    ("url", "upstream"),
-    [
-        # a launch inside a session finds the gateway of the session around it
-        (f"http://127.0.0.1:3000/s/{SESSION}", "https://outer.example"),
-        (f"http://127.0.0.1:3000/s/{SESSION}/", "https://outer.example"),
-        (f"http://localhost:4711/s/{SESSION}", "https://outer.example"),
-        (f"http://[::1]:3000/s/{SESSION}", "https://outer.example"),
-        (f"http://127.0.0.1:3000/s/{'f' * 16}", ""),  # that brought no upstream along
-        (f"http://127.0.0.1:3000/s/{'0' * 16}", ""),  # and has ended
-        # what only looks like one is the user's
-        ("http://127.0.0.1:3000/s/team", "http://127.0.0.1:3000/s/team"),
-        (f"http://127.0.0.1:3000/x/{SESSION}", f"http://127.0.0.1:3000/x/{SESSION}"),
-        (f"https://host.example/s/{SESSION}", f"https://host.example/s/{SESSION}"),
-        (f"http://127.0.0.1:3000/s/{SESSION}/v1", f"http://127.0.0.1:3000/s/{SESSION}/v1"),
-        (
-            f"http://127.0.0.1.evil.example:1/s/{SESSION}",
-            f"http://127.0.0.1.evil.example:1/s/{SESSION}",
-        ),
-    ],
-)
-def test_launch_inside_a_session_goes_where_that_goes(
-    url: str, upstream: str, scene: Scene, daemon: StandIn
-) -> None:
-    assert scene.upstream(environ={"ANTHROPIC_BASE_URL": url}) == upstream
-
-
-def test_launch_inside_a_session_that_outlived_its_daemon_goes_to_the_settings(
-    scene: Scene,
-) -> None:
-    url = f"http://127.0.0.1:3000/s/{SESSION}"
-
-    assert scene.upstream(environ={"ANTHROPIC_BASE_URL": url}) == ""
-
-
-def test_settings_that_a_session_has_left_in_the_project_are_nobodys_upstream(
-    scene: Scene, daemon: StandIn, capsys: pytest.CaptureFixture[str]
-) -> None:
-    scene.settings_of("project", f"http://127.0.0.1:3000/s/{SESSION}")
-    scene.settings_of("user", "https://user.example")
-
-    assert scene.upstream() == "https://user.example"
-    assert capsys.readouterr().err == ""
-
-
-def test_environment_of_the_session_around_is_taken_away() -> None:
-    around = {"CCO_SESSION": "t", "ANTHROPIC_BASE_URL": "http://x", "PATH": "/bin"}
-
-    assert run.without_session(around) == {"PATH": "/bin"}
-    mine = {"ANTHROPIC_BASE_URL": "http://x", "PATH": "/bin"}
-    assert run.without_session(mine) == mine
 
 
 # The file with merged settings.
@@ -377,7 +184,7 @@ class Launch:
         (self.project / "sub").mkdir()
         self.answers: dict[str, Any] = {
             "GET /health": health(self.mount),
-            "POST /api/sessions": (201, {"id": SESSION, "token": TOKEN}),
+            "POST /api/sessions": (201, {**SEEN, "id": SESSION, "token": TOKEN}),
         }
 
     def run(self, *argv: str, stdin: str = "", **more: str) -> "subprocess.CompletedProcess[str]":
@@ -418,6 +225,7 @@ def test_launch_becomes_claude_code(launch: Launch) -> None:
         "cwd": str(launch.project / "sub"),
         "project": str(launch.project),
         "upstream": "",
+        "agents": ["*"],
     }
 
 
@@ -540,7 +348,7 @@ def test_dry_run_shows_everything_and_starts_nothing(launch: Launch) -> None:
     assert done.returncode == 0, done.stderr
     assert not Path(f"{launch.claude}.argv").exists()
     headings = [line for line in done.stdout.splitlines() if line.endswith(":")]
-    assert headings == ["argv:", "environment:", "files:", "upstream:"]
+    assert headings == ["argv:", "environment:", "files:", "upstream:", "agents:"]
     assert f"  {launch.claude}\n  --plugin-dir\n  {launch.mount}/plugin\n" in done.stdout
     assert "\n  CCO_SESSION=TOKEN\n" in done.stdout
     assert "\n  ANTHROPIC_BASE_URL=http://127.0.0.1:3000/s/SESSION\n" in done.stdout
@@ -553,5 +361,43 @@ def test_dry_run_shows_the_upstream_that_the_session_would_have(launch: Launch) 
     with standing_in(launch.runtime / "cco.sock", launch.answers) as daemon:
         done = launch.run("run", "--dry-run", ANTHROPIC_BASE_URL="https://mine.example")
 
-    assert done.stdout.endswith("upstream:\n  https://mine.example\n")
+    assert "upstream:\n  https://mine.example\n" in done.stdout
     assert {one[0] for one in daemon.received} == {"GET /health"}  # nothing is registered
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "groups"),
+    [
+        ((), "", ["*"]),
+        ((), "[agents]\ngroups = ['Linux', 'leadership']\n", ["Linux", "leadership"]),
+        (("--agents", "Web Frontend, Testing,"), "[agents]\ngroups = ['Linux']\n", None),
+    ],
+)
+def test_project_and_option_choose_the_groups_of_a_session(
+    options: tuple[str, ...], file: str, groups: list[str] | None, launch: Launch
+) -> None:
+    (launch.project / ".cco.toml").write_text(file)
+    with standing_in(launch.runtime / "cco.sock", launch.answers) as daemon:
+        done = launch.run("run", *options, "--", "-p", "x")
+        shown = launch.run("run", *options, "--dry-run")
+
+    expected = groups or ["Web Frontend", "Testing"]
+    assert done.returncode == 7
+    ((_, _, registered),) = [one for one in daemon.received if one[0] == "POST /api/sessions"]
+    assert registered["agents"] == expected
+    assert f"agents:\n  {', '.join(expected)}\n" in shown.stdout
+
+
+def test_group_that_is_not_there_is_told_before_anything_is_launched(launch: Launch) -> None:
+    error = {
+        "code": "unknown-group",
+        "message": "there is no group or category 'Linx'",
+        "hint": "Did you mean Linux?",
+    }
+    launch.answers["POST /api/sessions"] = (400, {"error": error})
+    with standing_in(launch.runtime / "cco.sock", launch.answers):
+        done = launch.run("run", "--agents", "Linx")
+
+    assert done.returncode == os.EX_DATAERR
+    assert done.stderr == ("cco: there is no group or category 'Linx'\n     Did you mean Linux?\n")
+    assert not Path(f"{launch.claude}.argv").exists()

@@ -259,13 +259,16 @@ def test_served_connections_are_not_ended_to_make_room(hall: Hall) -> None:
 
 
 def test_few_strangers_wait_at_once(hall: Hall) -> None:
+    ours = hall.connect()
     hall.are_ours = False
-    strangers = [hall.connect() for _ in range(MAX_STRANGERS)]
-    assert not is_open(hall.connect())
-    assert all(is_open(client) for client in strangers)
-    hall.are_ours = True
-    hall.send(hall.connect(), REQUEST)
-    assert len(hall.served) == 1
+    strangers = []
+    for _ in range(MAX_STRANGERS + 2):
+        hall.now += 0.1
+        strangers.append(hall.connect())
+    assert [is_open(client) for client in strangers] == [False] * 2 + [True] * MAX_STRANGERS
+    hall.send(strangers[-1], REQUEST)
+    hall.send(ours, REQUEST)  # nobody of ours has to go for a stranger
+    assert [guest.is_ours for guest in hall.served] == [False, True]
 
 
 def test_stranger_is_served_only_when_it_has_asked(hall: Hall) -> None:

@@ -52,4 +52,4 @@ def test_every_column_of_a_first_kind_is_commented(
     spoken_for |= {"cache_write_1h_tokens", "web_searches"}
     for (column,) in columns:
         if column not in spoken_for:
-            assert re.search(rf"^ +{column} [^\n]*-- \S", sql, re.MULTILINE), column
+            assert re.search(rf"^[ ,]+{column} [^\n]*(?:--|/\*) \S", sql, re.MULTILINE), column

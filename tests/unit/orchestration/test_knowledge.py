@@ -172,7 +172,7 @@ def test_project_is_forgotten_with_its_sessions(knowledge: Knowledge) -> None:
     store(knowledge, "two")
     other = store(knowledge, "three", project="/q")
     for launch, project in (("a", "/p"), ("b", "/q")):
-        knowledge.save_memory(Memory(launch, "c", project, "{}", "PreCompact"))
+        knowledge.save_memory(Memory(launch, "c", project, "{}"))
 
     assert knowledge.forget_project("/p") == 2
     assert knowledge.latest(limit=9) == [other]
@@ -185,7 +185,7 @@ def test_what_is_forgotten_is_gone_from_the_disk(knowledge: Knowledge, path: Pat
     for number in range(50):
         store(knowledge, f"filler {number} " + "padding " * 100)
     fact = store(knowledge, "unforgettablexyz is a word of its own")
-    knowledge.save_memory(Memory("a", "c", "/q", '["rememberedxyz"]', "PreCompact"))
+    knowledge.save_memory(Memory("a", "c", "/q", '["rememberedxyz"]'))
 
     def on_disk(word: bytes) -> bool:
         return any(word in part.read_bytes() for part in path.parent.iterdir())
@@ -249,9 +249,9 @@ def test_what_was_gathered_goes_with_time_and_the_users_stays(
 ) -> None:
     store(knowledge, "stored")
     store(knowledge, "gathered", source="Test Engineer")
-    knowledge.save_memory(Memory("a", "c", "/p", "{}", "PreCompact"))
+    knowledge.save_memory(Memory("a", "c", "/p", "{}"))
     clock.now_ns += (MEMORY_DAYS + 1) * DAY_NS
-    knowledge.save_memory(Memory("b", "c", "/p", "{}", "PreCompact"))
+    knowledge.save_memory(Memory("b", "c", "/p", "{}"))
     assert knowledge.memory("a") is None
     assert texts(knowledge.latest(limit=9)) == ["gathered", "stored"]
     clock.now_ns += GATHERED_DAYS * DAY_NS
@@ -261,8 +261,8 @@ def test_what_was_gathered_goes_with_time_and_the_users_stays(
 
 
 def test_memory_of_a_launch_is_the_last_one(knowledge: Knowledge) -> None:
-    first = Memory("a", "c1", "/p", '{"requests": []}', "PreCompact")
-    last = first._replace(client_session="c2", seen="SessionStart")
+    first = Memory("a", "c1", "/p", '{"requests": []}')
+    last = first._replace(client_session="c2")
     for memory in (first, last):
         knowledge.save_memory(memory)
 

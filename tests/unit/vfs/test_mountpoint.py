@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cco.errors import Unavailable
-from cco.vfs.mountpoint import Mount, MountPoint, find_mount, fusermounts, parse_mountinfo, prepare
+from cco.vfs.mountpoint import Mount, MountPoint, find_mount, parse_mountinfo, prepare
 
 MOUNTINFO = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 30 25 0:27 / /dev/shm rw,relatime shared:3 master:1 - tmpfs tmpfs rw,size=24684084k
@@ -37,15 +37,6 @@ def test_find_mount_wants_the_very_path() -> None:
     assert proc is not None
     assert proc.kind == "proc"
     assert find_mount(Path("/proc/self")) is None
-
-
-def test_fusermount_is_looked_for_where_libfuse_does() -> None:
-    assert fusermounts("/opt/x::/y") == [
-        Path("/bin/fusermount"),
-        Path("/usr/bin/fusermount"),
-        Path("/opt/x/fusermount"),
-        Path("/y/fusermount"),
-    ]
 
 
 @pytest.fixture

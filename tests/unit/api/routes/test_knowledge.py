@@ -58,6 +58,7 @@ def test_facts_are_searched_and_listed(house: House) -> None:
     assert found(house, "project=/p&q=money") == [MONEY]
     assert sorted(found(house, "q=money")) == sorted(["Money elsewhere", MONEY])
     assert found(house, "project=/p&q=") == []
+    assert len(found(house, "project=")) == 3
     assert found(house, f"q={quote(chr(34) + ' OR * NEAR(')}") == []
 
 
@@ -82,9 +83,14 @@ def test_facts_are_forgotten(house: House) -> None:
 
     answer = house.ask("DELETE", f"/api/knowledge/{first}")
     assert (answer.status_code, answer.data) == (204, b"")
-    for gone in (str(first), "0", "x", "-1", "9" * 30, "\u0661"):
+    for gone, code in (
+        *((str(first), "unknown-fact"), ("0", "unknown-fact"), ("9" * 18, "unknown-fact")),
+        *(("x", "unknown-route"), ("-1", "unknown-route"), ("9" * 5_000, "unknown-route")),
+        ("\u0661", "unknown-route"),
+    ):
         refused = house.ask("DELETE", f"/api/knowledge/{quote(gone)}")
-        assert error_of(refused) == (404, "unknown-fact")
+        assert error_of(refused) == (404, code)
+    assert error_of(house.ask("DELETE", "/api/knowledge/stats")) == (405, "wrong-method")
     assert house.ask("DELETE", "/api/knowledge?project=/p").get_json() == {"forgotten": 1}
     assert found(house, "") == ["third"]
 

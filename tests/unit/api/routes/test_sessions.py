@@ -18,7 +18,9 @@ def test_session_is_made_listed_and_ended(house: House) -> None:
     answer = house.ask("POST", "/api/sessions", {**GOOD, "upstream": "https://x.example/"})
     assert answer.status_code == 201
     made = answer.get_json()
-    assert set(made) == {"id", "token"}
+    assert set(made) == {"id", "token", "agents", "contextTokens"}
+    assert made["agents"] == len(house.services.catalog.agents)
+    assert made["contextTokens"] == house.services.catalog.context_tokens
 
     (told,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told.pop("startedAt"))
@@ -116,3 +118,66 @@ def test_session_tells_which_agents_run_in_it(house: House) -> None:
         "SubagentStop", {"session_id": "c", "agent_id": "a", "agent_type": "cco:chief-architect"}
     )
     wait_until(lambda: told() == [], "its end too")
+
+
+# Which agents a session sees.
+
+
+def test_session_sees_the_groups_that_it_chose(house: House) -> None:
+    groups = ["leadership", "Language Specialists"]
+    answer = house.ask("POST", "/api/sessions", {**GOOD, "agents": groups})
+
+    made, (told,) = answer.get_json(), house.services.sessions.live()
+    team = house.services.catalog.in_groups(groups)
+    assert (made["agents"], made["contextTokens"]) == (len(team.agents), team.context_tokens)
+    assert 0 < made["agents"] < len(house.services.catalog.agents)
+    assert house.services.team(told).catalog == team
+    (listed,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
+    assert listed["agents"] == groups
+
+
+def test_session_that_chooses_nothing_sees_what_the_settings_say(house: House) -> None:
+    house.register()
+
+    (listed,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
+    assert listed["agents"] is None
+    (told,) = house.services.sessions.live()
+    assert house.services.team(told) is house.services.teams.default
+
+
+@pytest.mark.parametrize(
+    ("agents", "code"),
+    [
+        (["leadership", "Linx"], "unknown-group"),
+        (["a\nb"], "unknown-group"),
+        ("leadership", "bad-member"),
+        ([1], "bad-member"),
+        ({}, "bad-member"),
+    ],
+)
+def test_session_of_an_unknown_group_is_not_begun(
+    agents: object, code: str, shared_house: House
+) -> None:
+    answer = shared_house.ask("POST", "/api/sessions", {**GOOD, "agents": agents})
+
+    assert error_of(answer) == (400, code)
+    assert shared_house.services.sessions.live() == []
+
+
+def test_unknown_group_is_answered_with_the_nearest(shared_house: House) -> None:
+    answer = shared_house.ask("POST", "/api/sessions", {**GOOD, "agents": ["Langauge Specialist"]})
+
+    assert "Language Specialists" in answer.get_json()["error"]["hint"]
+
+
+def test_only_agents_of_the_session_are_chosen_from(house: House) -> None:
+    asked = {"task": "Review my pull request"}
+    made = house.ask("POST", "/api/sessions", {**GOOD, "agents": ["Language Specialists"]})
+    told = house.ask(
+        "POST", "/api/route", asked, headers={"x-cco-session": made.get_json()["token"]}
+    ).get_json()["agents"]
+
+    members = house.services.catalog.in_groups(["Language Specialists"]).slugs
+    assert {one["slug"] for one in told} <= members
+    everybody = house.ask("POST", "/api/route", asked).get_json()["agents"]
+    assert everybody[0]["slug"] == "code-reviewer"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from cco.vfs.figures import Meter, parse_rollup
+from cco.meter import Meter, parse_rollup
 
 
 def test_parse_rollup() -> None:
