@@ -67,7 +67,7 @@ class Model:
     level: int = 0
     is_paused: bool = False
     documents: dict[str, Any] = field(default_factory=dict)
-    """The last answers by name."""
+    """The last answers by name; True where what was told is kept elsewhere."""
     troubles: dict[str, CcoError] = field(default_factory=dict)
     """Questions that the daemon refused to answer."""
     requests: dict[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -116,6 +116,7 @@ class Model:
             return
         if name == "log":
             self.log.extend(answer.document)
+            self.documents[name] = True
         elif name == "recent":
             self._take_requests(answer)
         else:
@@ -130,6 +131,7 @@ class Model:
             self.last_id = max(self.last_id, row["id"])
         for old in sorted(self.requests)[:-MAX_REQUESTS]:
             del self.requests[old]
+        self.documents["recent"] = True
 
     def _notice_restart(self, name: str, document: Mapping[str, Any]) -> None:
         """Begin anew with a daemon that began anew: its ledger may be another one."""
@@ -141,6 +143,7 @@ class Model:
         """Let go of the requests that are known."""
         self.requests.clear()
         self.last_id = 0
+        self.documents.pop("recent", None)
 
     def switch_project(self) -> None:
         """Look at the other project, or at all."""

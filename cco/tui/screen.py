@@ -122,22 +122,18 @@ def _view(
         lines.append([mark, *table.draw(row, placed, gap, look, chosen=is_chosen)])
     if not found:
         told = f"no line with '{look.clean(setup.filter)}' in it" if setup.filter else view.empty
-        lines.append([("dim", f" {_why_empty(model, view) or told}")])
+        lines.append([("dim", f" {look.clean(_why_unknown(model, view) or told)}")])
     lines += [[] for _ in range(room - len(lines))]
     return lines[:room], found, page
 
 
-def _why_empty(model: Model, view: View) -> str:
-    """Return why nothing is known, where that is the daemon's word."""
-    for name in (view.name.lower(), "recent", "today"):
-        if (error := model.troubles.get(name)) and name in _asked_by(view):
-            return f"{error.message}. {error.hint or ''}".rstrip()
-    return "" if model.seen else "asking the daemon"
-
-
-def _asked_by(view: View) -> frozenset[str]:
-    names = {"Overview": ("today", "recent"), "Requests": ("recent",)}
-    return frozenset(names.get(view.name, (view.name.lower(),)))
+def _why_unknown(model: Model, view: View) -> str:
+    """Return why it is not known what is to be shown; empty where it is known: nothing."""
+    if error := model.troubles.get(view.source):
+        return f"{error.message}. {error.hint or ''}".rstrip()
+    if view.source in model.documents:
+        return ""
+    return "not known, for the daemon is away" if model.away else "asking"
 
 
 def position(rows: Sequence[Row], view: View, setup: Setup) -> int:

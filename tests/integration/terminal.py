@@ -33,6 +33,20 @@ class Terminal:
         """Return all that was shown so far, what has scrolled away included; empty at its end."""
         return self.tmux("capture-pane", "-p", "-J", "-S", "-", check=False)
 
+    def visible(self, *, styled: bool = False) -> list[str]:
+        """Return the lines that are in sight, with the escape sequences of their colours or not."""
+        more = ["-e"] if styled else []
+        shown = self.tmux("capture-pane", "-p", *more, check=False)
+        return shown.removesuffix("\n").split("\n")
+
+    def press(self, *keys: str) -> None:
+        """Press keys, by the names that tmux gives them."""
+        self.tmux("send-keys", *keys)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size."""
+        self.tmux("resize-window", "-x", str(columns), "-y", str(rows))
+
     def wait_for(self, text: str, *, count: int = 1) -> str:
         """Return the screen as soon as it shows a text so many times."""
         try:
@@ -55,11 +69,17 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    command: Sequence[str], *, socket: Path, environ: Mapping[str, str], directory: Path
+    command: Sequence[str],
+    *,
+    socket: Path,
+    environ: Mapping[str, str],
+    directory: Path,
+    columns: int = 150,
+    rows: int = 50,
 ) -> Iterator[Terminal]:
     """Run a program in a terminal; it is killed if it has not ended by itself."""
     made = Terminal(socket, environ, directory)
-    made.tmux("new-session", "-d", "-x", "150", "-y", "50", "--", *command)
+    made.tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "--", *command)
     try:
         yield made
     finally:

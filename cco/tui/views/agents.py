@@ -125,6 +125,7 @@ COLUMNS: Final = (
 VIEW: Final = View(
     name="Agents",
     queries=_queries,
+    source="agents",
     rows=_rows,
     key=lambda row: row["agent"],
     columns=COLUMNS,

@@ -58,6 +58,7 @@ COLUMNS: Final = (
 VIEW: Final = View(
     name="Log",
     queries=lambda model, look: (),
+    source="log",
     rows=_rows,
     key=lambda row: row["number"],
     columns=COLUMNS,

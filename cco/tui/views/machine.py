@@ -133,6 +133,7 @@ COLUMNS: Final = (
 VIEW: Final = View(
     name="Machine",
     queries=lambda model, look: [Query("machine", f"/api/machine/stats?fields={FIELDS}")],
+    source="machine",
     rows=_rows,
     key=lambda row: row["process"],
     columns=COLUMNS,

@@ -169,6 +169,7 @@ def _graph(
 VIEW: Final = View(
     name="Overview",
     queries=_queries,
+    source="recent",
     rows=requests.VIEW.rows,
     key=requests.VIEW.key,
     columns=requests.COLUMNS,

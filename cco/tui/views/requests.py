@@ -162,8 +162,8 @@ def _details(row: Row, model: Model, look: Look) -> Sequence[Line]:
 
 def _head(model: Model, look: Look, columns: int, lines: int) -> Sequence[Line]:
     del lines
-    known = len(model.requests)
-    bound = " kept here, the latest" if known >= MAX_REQUESTS else ""
+    known = len(model.requests) if "recent" in model.documents else None
+    bound = " kept here, the latest" if known and known >= MAX_REQUESTS else ""
     told = [("", figures.whole(known)), ("dim", f" known{bound}")]
     return [section("Requests", columns, look, told)]
 
@@ -171,6 +171,7 @@ def _head(model: Model, look: Look, columns: int, lines: int) -> Sequence[Line]:
 VIEW: Final = View(
     name="Requests",
     queries=_queries,
+    source="recent",
     rows=lambda model: model.recent(),
     key=lambda row: row["id"],
     columns=COLUMNS,

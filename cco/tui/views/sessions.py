@@ -78,13 +78,14 @@ COLUMNS: Final = (
 
 def _head(model: Model, look: Look, columns: int, lines: int) -> Sequence[Line]:
     del lines
-    alive = len(_rows(model))
+    alive = len(_rows(model)) if "sessions" in model.documents else None
     return [section("Sessions", columns, look, [("", figures.whole(alive)), ("dim", " alive")])]
 
 
 VIEW: Final = View(
     name="Sessions",
     queries=lambda model, look: [Query("sessions", "/api/sessions")],
+    source="sessions",
     rows=_rows,
     key=lambda row: row["id"],
     columns=COLUMNS,

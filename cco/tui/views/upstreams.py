@@ -100,6 +100,7 @@ def _head(model: Model, look: Look, columns: int, lines: int) -> Sequence[Line]:
 VIEW: Final = View(
     name="Upstreams",
     queries=lambda model, look: [Query("upstreams", "/api/upstreams")],
+    source="upstreams",
     rows=lambda model: model.document("upstreams").get("upstreams", ()),
     key=lambda row: row["name"],
     columns=COLUMNS,

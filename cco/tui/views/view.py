@@ -22,6 +22,8 @@ class View:
     name: str
     queries: Callable[[Model, Look], Sequence[Query]]
     """What it needs to know, beside what all views need."""
+    source: str
+    """Name of the answer that its rows are from."""
     rows: Callable[[Model], Sequence[Row]]
     key: Callable[[Row], Hashable]
     """Tells rows apart, from one answer to the next."""

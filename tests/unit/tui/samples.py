@@ -209,6 +209,8 @@ def model(view: str = "Overview", **documents: Any) -> Model:
         "upstreams": {"upstreams": [upstream()]},
         "machine": machine(),
         "own": own(),
+        "recent": True,
+        "log": True,
         **documents,
     }
     made.requests = {1: request()}

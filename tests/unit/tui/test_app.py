@@ -12,7 +12,7 @@ from cco.client import Client
 from cco.errors import Unavailable
 from cco.tui.app import App, Outside, sentence
 from cco.tui.logs import LogLine, LogReader
-from cco.tui.model import Model
+from cco.tui.model import MAX_REQUESTS, Model
 from cco.tui.screen import VIEWS
 from cco.tui.text import plain
 from cco.tui.toolkit import urwid
@@ -125,6 +125,27 @@ def test_daemon_away_is_asked_again_soon_and_recovers(socket_path: Path, opened:
         app._tick(None, None)
         assert "daemon away" not in settle(app)
         assert "$12.35" in settle(app)
+
+
+def test_hundreds_of_refreshes_leave_no_objects(socket_path: Path, opened: Opened) -> None:
+    with daemon(socket_path).serving() as oracle:
+        app = opened()
+
+        def refresh(rounds: range) -> int:
+            for number in rounds:
+                row = samples.request(id=number, time=f"2026-11-22T12:30:00.{number:03d}Z")
+                figures = samples.today(tokens={**samples.TOKENS, "total": number})
+                oracle.answers["/api/project/stats"] = (200, {**figures, "recent": [row]})
+                oracle.asked.clear()
+                app.refresh()
+                settle(app)
+            gc.collect()
+            return len(gc.get_objects())
+
+        app.model.requests = {n: samples.request(id=n) for n in range(-MAX_REQUESTS, 0)}
+        before = refresh(range(1, 50))
+        assert refresh(range(50, 250)) - before < 100
+        assert len(app.model.requests) == MAX_REQUESTS
 
 
 def test_paused_dashboard_asks_nothing(socket_path: Path, opened: Opened) -> None:

@@ -197,16 +197,26 @@ def test_refused_question_is_told_where_its_answer_would_be() -> None:
     made.troubles["recent"] = StoreError("ledger-damaged", "the ledger is damaged", hint="Wait")
     assert any("the ledger is damaged. Wait" in line for line in screen(made))
     made.view = NAMES.index("Sessions")
-    made.documents.pop("sessions")
+    made.documents["sessions"] = {"sessions": []}
     assert any("no session is alive" in line for line in screen(made))
 
 
 def test_nothing_to_show_is_told_by_what_to_do() -> None:
-    made = Model(seen=NOW, view=1)
+    made = Model(seen=NOW, view=1, documents={"recent": True})
     assert any("launch Claude Code with: cco" in line for line in screen(made))
     made.setup("Requests").filter = "zebra"
     assert any("no line with 'zebra' in it" in line for line in screen(made))
-    assert any("asking the daemon" in line for line in screen(Model(view=1)))
+
+
+@pytest.mark.parametrize("number", range(len(NAMES)))
+def test_nothing_is_called_empty_before_it_is_known(number: int) -> None:
+    made = Model(view=number)
+    lines = "\n".join(screen(made)[3:-1])
+    assert "asking" in lines
+    for words in ("no session", "no request", "no agent", "no line", "0 alive", "0 known"):
+        assert words not in lines
+    made.away = Unavailable("daemon-unavailable", "away")
+    assert any("not known, for the daemon is away" in line for line in screen(made))
 
 
 def test_foot_shows_what_is_asked_typed_or_told() -> None:

@@ -39,4 +39,5 @@ def test_where_nothing_was_spent_there_is_no_share() -> None:
     made = model("Agents")
     made.documents["agents"]["cost"]["totalUsd"] = 0.0
     assert screen(made)[5].split()[3] == "-"
-    assert "no agent has worked in this period" in "".join(screen(Model(view=2, seen=LOOK.now)))
+    nothing = {**made.documents["agents"], "byAgent": []}
+    assert "no agent has worked in this period" in "".join(screen(model("Agents", agents=nothing)))
