@@ -13,6 +13,7 @@ import pytest
 from tests.daemon import CCO
 from tests.forwarding import CHUNKED, SSE, STREAM
 from tests.integration.claude import Done, Place, asking, placed
+from tests.mounting import wait_until
 from tests.rawserver import Received, chunk, reply, serving
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.needs("claude", "fuse")]
@@ -116,3 +117,24 @@ def test_errors_of_our_own_are_shown_as_a_sentence(place: Place) -> None:
     assert (done.status, done.told["api_error_status"]) == (1, 502)
     assert done.result.startswith("API Error: 502 CCO: ")
     assert "127.0.0.1:9" in done.result
+
+
+def test_a_spent_budget_is_told_once_and_not_asked_again(place: Place) -> None:
+    place.configure("[[budget]]\nusd = 0.001\n")
+    assert place.run("daemon", "reload").returncode == 0
+    wait_until(lambda: "cco_budget_limit" in metrics(place), "the budget holds")
+    first = place.ask("hello")
+    before = len(place.messages())
+    stopped = place.ask("hello again")
+
+    assert (first.status, first.told["total_cost_usd"] > 0.001) == (0, True)
+    assert (stopped.status, stopped.told["api_error_status"], stopped.err) == (1, 402, "")
+    assert stopped.result.startswith("API Error: 402 CCO: the day budget of $0.001 is spent: $0.")
+    assert stopped.result.count("budget of") == 1
+    (row,) = place.rows(f"client_session = '{stopped.told['session_id']}'")
+    assert (row["status"], row["error"], row["attempts"]) == (402, "budget-spent", 0)
+    assert len(place.messages()) == before
+
+
+def metrics(place: Place) -> str:
+    return place.client.request("GET", "/metrics").body.decode()
