@@ -6,7 +6,7 @@ SHELL_SCRIPTS = git ls-files -co --exclude-standard -z | xargs -0 awk \
 	'FNR == 1 { if (/^\#!.*[\/ ](ba|da)?sh$$/) print FILENAME; nextfile }'
 
 .DEFAULT_GOAL := help
-.PHONY: run test quick bench package lint format clean help
+.PHONY: run test quick bench soak fuzz package lint format clean help
 
 run: ## the main job on real parts: daemon, mount, an agent, Claude Code through the gateway
 	@packaging/bootstrap run
@@ -23,6 +23,14 @@ quick: ## unit tests only
 bench: ## latency, memory and start-up figures
 	@packaging/bootstrap test
 	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
+
+soak: ## an hour of load: memory, threads and open files must not grow (ARGS=--help)
+	@packaging/bootstrap test
+	@$(PYTHON_IN_VENV) -m tests.soak $(ARGS)
+
+fuzz: ## parsers, hooks and the interface with inputs of chance (ARGS=--help)
+	@packaging/bootstrap test
+	@$(PYTHON_IN_VENV) -m tests.fuzz $(ARGS)
 
 package: ## the .deb and the .rpm, into dist/
 	@packaging/build-packages $(ARGS)
