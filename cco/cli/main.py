@@ -34,6 +34,7 @@ MODULES: Final = frozenset(
         "daemon",
         "demo",
         "doctor",
+        "export",
         "invoke",
         "knowledge",
         "route",

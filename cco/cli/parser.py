@@ -66,6 +66,23 @@ def build_parser() -> argparse.ArgumentParser:
     _add_json(_add(commands, "doctor", "find what is wrong here, and the command that mends it"))
     demo = _add(commands, "demo", "show everything at work, with no account and no network")
     demo.add_argument("--prompt", help="what to ask Claude Code instead of the usual")
+    export = _add(
+        commands,
+        "export",
+        "write figures, requests or knowledge as a table or as JSON",
+        "cco export requests --format csv -o requests.csv",
+        "cco export stats --since 30d --format json | jq .cost",
+        "cco export knowledge --format json     of this project",
+    )
+    export.add_argument("what", choices=("stats", "requests", "knowledge"))
+    export.add_argument("--format", choices=("csv", "json"), required=True, help="its form")
+    export.add_argument(
+        "-o", "--output", metavar="FILE", default="-", help="where to; - is standard output (-)"
+    )
+    export.add_argument(
+        "--project", metavar="PATH", help="only this project; default is all, of knowledge this one"
+    )
+    export.add_argument("--since", metavar="TIME", help="only from this time on, as for cco stats")
     _add(
         commands,
         "statusline",

@@ -43,7 +43,9 @@ _SHOWN: Final = {
     "latencyMs": "latency_ms",
     "ttftMs": "ttft_ms",
 }
-"""Members of a recent request that are as the ledger has them, and where they are from."""
+"""Members of a request that are as the ledger has them, and where they are from."""
+_LATEST: Final = "started_ns DESC, id DESC"
+"""The order of what is recent."""
 _TOTALS: Final = frozenset({"cost", "tokens", "requests", "cache", "promptCache"})
 MEMBERS: Final = frozenset({"project", "since", "until", *_TOTALS, *_GROUPS, "byDay", "recent"})
 """Members of a project's statistics."""
@@ -83,8 +85,50 @@ def project_stats(
     with store.reading() as connection:
         document = _project(connection, scope, members, zone)
         if "recent" in members:
-            document["recent"] = _recent(connection, scope, after=recorded_after, limit=limit)
+            document["recent"] = _requests(
+                connection, scope, after=recorded_after, limit=limit, order=_LATEST
+            )
         return document
+
+
+def requests_page(
+    store: Store,
+    *,
+    project: str | None = None,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    after: int = 0,
+    limit: int,
+) -> Json:
+    """Return requests in the order of recording, for who wants all of them page by page.
+
+    Args:
+        store: where the rows are.
+        project: canonical path; None for all.
+        since_ns: first moment, unix ns.
+        until_ns: the moment after the last, unix ns.
+        after: `next` of the page before; 0 for the first, which alone tells how many there are.
+        limit: requests of a page.
+
+    Raises:
+        StoreError: the ledger can't be read.
+    """
+    scope = Scope(project=project, since_ns=since_ns, until_ns=until_ns)
+    condition, values = scope.where()
+    with store.reading() as connection:
+        rows = _requests(connection, scope, after=after, limit=limit, order="id")
+        (count,) = (
+            connection.execute(
+                f"SELECT count(*) FROM requests WHERE {condition}", values
+            ).fetchone()
+            if after == 0
+            else (None,)
+        )
+    return {
+        "total": count,
+        "requests": rows,
+        "next": rows[-1]["id"] if len(rows) == limit else None,
+    }
 
 
 def machine_totals(
@@ -104,7 +148,9 @@ def machine_totals(
         ]
         totals = _project(connection, scope, members, zone)
         if "recent" in members:
-            totals["recent"] = _recent(connection, scope, after=0, limit=RECENT_ROWS)
+            totals["recent"] = _requests(
+                connection, scope, after=0, limit=RECENT_ROWS, order=_LATEST
+            )
         return {"projects": projects, "totals": totals}
 
 
@@ -167,11 +213,13 @@ def _first_hour(day: date, zone: tzinfo | None) -> int:
     return -(-int(datetime.combine(day, time.min, zone).timestamp()) // HOUR_S)
 
 
-def _recent(connection: sqlite3.Connection, scope: Scope, *, after: int, limit: int) -> list[Json]:
+def _requests(
+    connection: sqlite3.Connection, scope: Scope, *, after: int, limit: int, order: str
+) -> list[Json]:
     condition, values = scope.where()
     rows = connection.execute(
         f"SELECT id, started_ns, priced, cost_nano, partial, {', '.join(_SHOWN.values())}"
-        f" FROM requests WHERE id > ? AND {condition} ORDER BY started_ns DESC, id DESC LIMIT ?",
+        f" FROM requests WHERE id > ? AND {condition} ORDER BY {order} LIMIT ?",
         [after, *values, limit],
     )
     return [

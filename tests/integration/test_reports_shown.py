@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users see of the figures: limits of plans, budgets, the command line; on a live daemon."""
 
+import csv
 import json
 import subprocess
 from urllib.parse import quote
@@ -155,3 +156,25 @@ def test_status_line_shows_what_the_ledger_has(cco: Daemon) -> None:
     gone = cco.run("statusline")
     assert (gone.returncode, gone.stdout) == (0, "cco: the daemon is away\n")
     assert cco.is_gone()
+
+
+def test_export_has_every_request_of_the_ledger(cco: Daemon) -> None:
+    cco.start()
+    session = cco.launch()
+    for number in range(5):
+        post(cco, f"/s/{session.id}/v1/messages", asking(f"number {number}"), {})
+    out = cco.base / "requests.csv"
+    done = cco.run("export", "requests", "--format", "csv", "-o", str(out))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with out.open(newline="") as table:
+        exported = list(csv.DictReader(table))
+    rows = rows_of(cco)
+    assert [row["requestId"] for row in exported] == [row["request_id"] for row in rows]
+    assert [float(row["costUsd"]) for row in exported] == [row["cost_nano"] / 1e9 for row in rows]
+
+    again = cco.run("export", "requests", "--format", "csv", "-o", str(out))
+    assert again.returncode == 65
+    assert "is there already" in again.stderr
+    told = json.loads(cco.run("export", "stats", "--format", "json").stdout)
+    assert cco.client.call("GET", "/api/project/stats?project=").items() >= told.items()
+    assert told["requests"]["total"] == len(rows)

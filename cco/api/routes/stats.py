@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/api/project/stats`` and ``/api/machine/stats``: cost and tokens, from the ledger alone."""
+"""``/api/project/stats``, ``/api/machine/stats`` and ``/api/requests``, from the ledger alone."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from cco.api import given
@@ -50,6 +50,21 @@ def blueprint(services: Services) -> Blueprint:
                 members=wanted_members(reports.MEMBERS),
                 recorded_after=given.whole_parameter("after", 0, low=0, high=MAX_ID),
                 limit=given.whole_parameter("limit", reports.RECENT_ROWS, low=1, high=MAX_RECENT),
+            )
+        )
+
+    @routes.get("/requests")
+    def requests() -> ResponseReturnValue:
+        given.only_parameters("project", "since", "until", "after", "limit")
+        wanted = request.args.get("project")
+        return jsonify(
+            reports.requests_page(
+                services.store,
+                project=str(Path(wanted)) if wanted else None,
+                since_ns=_moment("since"),
+                until_ns=_moment("until"),
+                after=given.whole_parameter("after", 0, low=0, high=MAX_ID),
+                limit=given.whole_parameter("limit", MAX_RECENT, low=1, high=MAX_RECENT),
             )
         )
 

@@ -112,6 +112,7 @@ def test_every_command_has_somebody_who_runs_it(called: Called) -> None:
         "cache": ["stats"],
         "completion": ["bash"],
         "daemon": ["start"],
+        "export": ["stats", "--format", "csv"],
         "invoke": ["a", "t"],
         "knowledge": ["stats"],
         "route": ["t"],

@@ -413,3 +413,35 @@ def test_session_cost_is_the_sum_of_its_rows(store: Store) -> None:
     expected = sum(row.cost_nano for row in rows if row.client_session == "s2")
     assert reports.session_cost_nano(store, "s2") == expected
     assert reports.session_cost_nano(store, "unheard-of") == 0
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_pages_are_all_requests_in_the_order_of_recording(store: Store, limit: int) -> None:
+    record(store, generate_rows(1, 40))
+    found: list[dict[str, Any]] = []
+    totals: list[int | None] = []
+    after: int | None = 0
+    while after is not None:
+        page = reports.requests_page(store, after=after, limit=limit)
+        assert len(page["requests"]) <= limit
+        found += page["requests"]
+        totals.append(page["total"])
+        after = page["next"]
+
+    assert [row["requestId"] for row in found] == [f"r{number}" for number in range(40)]
+    assert totals == [40, *[None] * (len(totals) - 1)]
+    assert found[::-1] == sorted(found, key=lambda row: -row["id"])
+
+
+def test_pages_may_be_of_one_project_and_time(store: Store) -> None:
+    rows = generate_rows(2, 40)
+    record(store, rows)
+    until_ns = START_NS + 4 * DAY_NS
+    page = reports.requests_page(
+        store, project="/home/me/a", since_ns=START_NS, until_ns=until_ns, limit=1000
+    )
+    wanted = [
+        row.request_id for row in rows if row.project == "/home/me/a" and row.started_ns < until_ns
+    ]
+    assert [row["requestId"] for row in page["requests"]] == wanted != []
+    assert (page["total"], page["next"]) == (len(wanted), None)

@@ -131,3 +131,21 @@ def test_recent_requests_may_be_only_the_later_ones_or_a_few(filled: House) -> N
 def test_bound_that_is_no_number_in_its_range_is_refused(shared_house: House, query: str) -> None:
     answer = shared_house.ask("GET", f"/api/project/stats?{query}")
     assert error_of(answer) == (400, "bad-parameter")
+
+
+def test_requests_are_given_page_by_page(filled: House) -> None:
+    query = "project=/a/&since=2026-11-22T10:00:00Z&limit=2"
+    first = filled.ask("GET", f"/api/requests?{query}").get_json()
+    second = filled.ask("GET", f"/api/requests?{query}&after={first['next']}").get_json()
+
+    assert [row["requestId"] for row in first["requests"]] == ["/a0", "/a1"]
+    assert first["total"] == 3
+    assert [row["requestId"] for row in second["requests"]] == ["/a2"]
+    assert (second["total"], second["next"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "after=-1", "after=x", "since=x", "x=1"]
+)
+def test_page_that_cannot_be_is_refused(query: str, shared_house: House) -> None:
+    assert error_of(shared_house.ask("GET", f"/api/requests?{query}"))[0] == 400
