@@ -7,6 +7,7 @@ is the offline one, in the test's own process, and keeps every request as it cam
 
 import contextlib
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -34,6 +35,9 @@ MODELS: Final = {
     "haiku": "claude-haiku-4-5-20251001",
 }
 """On these Claude Code's own price table and ours agree."""
+
+_LISTED: Final = re.compile(r"^- cco:([a-z0-9-]+): (.*) \(Tools: .*\)$", re.MULTILINE)
+"""How Claude Code tells the model about an agent of a plugin."""
 
 _SETTLED: Final = {
     "hasCompletedOnboarding": True,
@@ -211,6 +215,22 @@ def system_texts(body: Mapping[str, Any]) -> list[str]:
     """Return the blocks of a request's system prompt."""
     system = body.get("system", "")
     return [system] if isinstance(system, str) else [str(block["text"]) for block in system]
+
+
+def listed(body: Mapping[str, Any]) -> dict[str, str]:
+    """Return the agents of the plugin that a request lists: slug and description."""
+    return dict(pair for text in _texts(body["messages"]) for pair in _LISTED.findall(text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a decoded body."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
 
 
 def key_lines(instructions: str) -> list[str]:

@@ -2,7 +2,6 @@
 """The main job: Claude Code launched by `cco` has the agents, runs them, and its bill is right."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from tests.integration.claude import (
     Done,
     Place,
     key_lines,
+    listed,
     nano,
     placed,
     system_texts,
@@ -32,25 +32,11 @@ TEAM: Final = "\n".join(
 )
 """Three agents in parallel, one of which starts another."""
 
-LISTED: Final = re.compile(r"^- cco:([a-z0-9-]+): (.*) \(Tools: .*\)$", re.MULTILINE)
-"""How Claude Code tells the model about an agent of a plugin."""
-
 
 @pytest.fixture
 def place() -> Iterator[Place]:
     with placed() as made:
         yield made
-
-
-def texts(value: Any) -> Iterator[str]:
-    """Yield every text in a decoded body."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from texts(list(value.values()))
-    elif isinstance(value, list):
-        for one in value:
-            yield from texts(one)
 
 
 def test_agents_run_from_their_sealed_text_and_the_bill_is_right_to_the_nano_dollar(
@@ -81,8 +67,7 @@ def test_agents_run_from_their_sealed_text_and_the_bill_is_right_to_the_nano_dol
 
 def check_listing(body: dict[str, Any], agents: dict[str, Any]) -> None:
     """All agents are listed to the upstream, each with its description."""
-    listed = dict(pair for text in texts(body["messages"]) for pair in LISTED.findall(text))
-    assert listed == {slug: agent["description"] for slug, agent in agents.items()}
+    assert listed(body) == {slug: agent["description"] for slug, agent in agents.items()}
 
 
 def check_system_prompts(sent: list[Any], agents: dict[str, Any]) -> None:
