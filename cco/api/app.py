@@ -15,6 +15,7 @@ from cco.api.routes import (
     activity,
     agents,
     cache,
+    evaluation,
     gateway,
     health,
     hooks,
@@ -67,7 +68,7 @@ def create_app(services: Services) -> Flask:
             has_origin="Origin" in headers,
         )
 
-    teams = (agents, route, invoke, knowledge)
+    teams = (agents, route, invoke, evaluation, knowledge)
     reports = (stats, activity, limits, statusline, cache, metrics, openapi)
     for module in (health, sessions, mount, hooks, *teams, *reports, gateway):
         app.register_blueprint(module.blueprint(services))

@@ -45,6 +45,8 @@ MODULES: Final = frozenset(
     }
 )
 """Commands that have a module of their own; the others share `commands`."""
+VERBS: Final[Mapping[tuple[str, str], str]] = {("agents", "eval"): "evaluation"}
+"""Modules of verbs that have one of their own."""
 
 STATUS: Final[Mapping[type[CcoError], int]] = {
     NotFound: os.EX_NOINPUT,
@@ -133,6 +135,7 @@ def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:
 def _own(argv: list[str], environ: Mapping[str, str]) -> int:
     arguments = build_parser().parse_args(argv)
     name = arguments.command if arguments.command in MODULES else "commands"
+    name = VERBS.get((arguments.command, getattr(arguments, "verb", "")), name)
     module = importlib.import_module(f"cco.cli.{name}")  # of the others none is loaded
     return int(module.run(arguments, environ))
 

@@ -211,7 +211,7 @@ def _add_agents(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     agents = _add(
         commands,
         "agents",
-        "list, show or check the agents",
+        "list, show, check or evaluate the agents",
         "cco agents",
         "cco agents show 'Chief Architect'",
         "cco agents check my-agent.md     exit 1, with file and line of each problem",
@@ -225,6 +225,15 @@ def _add_agents(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     check = _add(verbs, "check", "validate definitions; names file and line of what is wrong")
     check.add_argument("path", nargs="?", metavar="PATH", help="a file or directory")
     _add_json(check)
+    evaluate = _add(
+        verbs,
+        "eval",
+        "ask agents their evaluation tasks and a judge about the answers; costs money, asks first",
+        "cco agents eval go-specialist",
+    )
+    evaluate.add_argument("names", nargs="*", metavar="NAME", help="agents; default is all")
+    evaluate.add_argument("--yes", action="store_true", help="spend the money without asking")
+    _add_json(evaluate)
 
 
 def _add_route(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -219,18 +219,18 @@ def system_texts(body: Mapping[str, Any]) -> list[str]:
 
 def listed(body: Mapping[str, Any]) -> dict[str, str]:
     """Return the agents of the plugin that a request lists: slug and description."""
-    return dict(pair for text in _texts(body["messages"]) for pair in _LISTED.findall(text))
+    return dict(pair for text in texts(body["messages"]) for pair in _LISTED.findall(text))
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """Yield every text in a decoded body."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        yield from _texts(list(value.values()))
+        yield from texts(list(value.values()))
     elif isinstance(value, list):
         for one in value:
-            yield from _texts(one)
+            yield from texts(one)
 
 
 def key_lines(instructions: str) -> list[str]:

@@ -15,9 +15,9 @@ import pytest
 
 from tests import capabilities
 from tests.daemon import CCO
-from tests.integration.claude import MODELS, Done, Place, asking, placed
+from tests.integration.claude import MODELS, Done, Place, asking, placed, texts
 from tests.integration.terminal import Terminal, terminal
-from tests.integration.test_claude_agents import TEAM, texts
+from tests.integration.test_claude_agents import TEAM
 from tests.mounting import wait_until
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.needs("claude", "fuse", "tmux")]

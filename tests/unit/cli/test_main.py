@@ -34,7 +34,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Called:
         return reached
 
     monkeypatch.setattr(run, "launch", note("launch"))
-    for name in ("commands", *main.MODULES):
+    for name in ("commands", *main.MODULES, *main.VERBS.values()):
         module = importlib.import_module(f"cco.cli.{name}")
         monkeypatch.setattr(module, "run", note(name))
     return noted
@@ -121,6 +121,13 @@ def test_every_command_has_somebody_who_runs_it(called: Called) -> None:
     for name in command_names():
         assert main.main([name, *needs.get(name, [])], {}) == 0
     assert len(called) == len(command_names()) - 1  # help is answered at once
+
+
+def test_verb_with_a_module_of_its_own_is_run_by_it(called: Called) -> None:
+    assert main.main(["agents", "eval", "go-specialist"], {}) == 0
+    assert main.main(["agents", "list"], {}) == 0
+
+    assert [name for name, _ in called] == ["evaluation", "commands"]
 
 
 @pytest.mark.parametrize("argv", [["-h"], ["--help"]])
