@@ -8,15 +8,16 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from cco import __version__, build
+from cco.api import warned
 from cco.api.access import Guard
 from cco.api.mounts import MountLine
 from cco.api.published import Published, publish
+from cco.api.warned import Warned
 from cco.catalog import loader
 from cco.catalog.loader import Catalog
 from cco.config import Knowledge as KnowledgeSettings
@@ -55,15 +56,6 @@ DRAIN_S: Final = 8.0
 HOUSEKEEPING_S: Final = 30.0
 NO_URL: Final = "http://127.0.0.1:3000"
 """What hooks would be posted to while there is no HTTP listener: nobody can launch then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """Something that a user should mend although everything is served."""
-
-    code: str
-    message: str
-    hint: str | None = None
 
 
 class Services:
@@ -250,14 +242,7 @@ class Services:
             )
             for state in self.spent_budgets()
         ]
-        if reason := self.store.health()["reason"]:
-            found.append(
-                Warned(
-                    "ledger-degraded",
-                    f"the ledger cannot be written, requests go on without it ({reason})",
-                    f"Make room on the disk and {self.database.parent} writable for you",
-                )
-            )
+        found += warned.of_ledger(self.store.health(), self.database)
         if self.http_url is None:
             found.append(
                 Warned(

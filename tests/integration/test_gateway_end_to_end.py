@@ -155,6 +155,18 @@ def lowered(fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name.lower(), value) for name, value in fields]
 
 
+def test_the_largest_body_reaches_the_upstream_and_a_larger_one_does_not(served: Daemon) -> None:
+    size = 64 * 1024 * 1024
+    with upstream(served, always(reply(body=b"{}"))) as (server, prefix):
+        for more, status in ((0, b"200 OK"), (1, b"413 ")):
+            head = f"POST {prefix}/v1/messages HTTP/1.1\nContent-Length: {size + more}"
+            answer = raw(served, head, b"x" * (size + more))
+            assert answer.startswith(b"HTTP/1.1 " + status)
+        assert [len(request.body) for request in server.received] == [size]
+    assert b"x-cco-error: body-too-large" in answer.lower()
+    assert json.loads(answer.rpartition(b"\r\n")[2])["error"]["type"] == "request_too_large"
+
+
 def test_a_client_that_waits_for_leave_to_send_gets_it(served: Daemon) -> None:
     port = served.port
     with (
