@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may call: processes of the daemon's own uid, under a loopback name, from no web page.
 
-A Unix peer is known by ``SO_PEERCRED``. A TCP peer is looked up in the kernel's table of
-connections, when it is accepted: both ends are on this machine, so the peer's socket is in
-``/proc/net/tcp`` (or ``tcp6``) with its uid. Only an ESTABLISHED entry with an inode counts: a
-socket that its owner has closed is shown as uid 0. What cannot be told is refused.
+A Unix peer is known by ``SO_PEERCRED``. Of a TCP connection both ends are on this machine, so when
+it is accepted the kernel is asked for the peer's socket, see `sockdiag`; where that is not allowed
+its table of connections has it, ``/proc/net/tcp`` (or ``tcp6``). Only an ESTABLISHED entry with an
+inode counts: a socket that its owner has closed is shown as uid 0. What cannot be told is refused.
 
     sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
      0: 0100007F:0BB8 0100007F:D3A2 01 ...                                     1000        0 12345
@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from cco.api import sockdiag
 from cco.errors import Denied, RequestError
 
 ESTABLISHED: Final = "01"
@@ -102,10 +103,19 @@ def tcp_uid(connection: socket.socket) -> int | None:
         peer, ours = connection.getpeername(), connection.getsockname()
     except OSError:
         return None
-    for family, local, remote in views(connection.family, peer, ours):
+    try:
+        owner = sockdiag.ask(connection.family, local=peer[:2], remote=ours[:2])
+    except OSError:  # not there in each container, and not allowed in each sandbox
+        return table_uid(connection.family, peer, ours)
+    return owner.uid if owner.state == sockdiag.ESTABLISHED and owner.inode else None
+
+
+def table_uid(family: int, peer: Address, ours: Address) -> int | None:
+    """Return the uid of a loopback TCP peer by the kernel's table of connections."""
+    for kind, local, remote in views(family, peer, ours):
         try:
-            with TABLES[family].open(encoding="ascii") as table:
-                uid = find_uid(table, local=local, remote=remote, family=family)
+            with TABLES[kind].open(encoding="ascii") as table:
+                uid = find_uid(table, local=local, remote=remote, family=kind)
         except OSError:  # there is no tcp6 where IPv6 is off
             continue
         if uid is not None:

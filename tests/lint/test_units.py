@@ -76,7 +76,7 @@ def test_services_are_no_more_exposed_than_they_were(
         found
         == {
             "--user": {"cco.service": ["4.6"], "cco-vfs.service": ["9.6"]},
-            "--system": {"cco.service": ["1.6"], "cco-vfs.service": ["6.9"]},
+            "--system": {"cco.service": ["1.7"], "cco-vfs.service": ["6.9"]},
         }[manager_of(units)]
     )
 

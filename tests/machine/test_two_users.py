@@ -57,6 +57,14 @@ print(*(urlopen("http://localhost:3000/health", timeout=60).status for _ in rang
 """
 """Holds connections as bob, with nothing or half a head sent, asks as bob, then as alice."""
 
+ASKING: Final = """
+import socket
+from cco.api import sockdiag
+with socket.create_connection(("127.0.0.1", 3000)) as sock:
+    print(sockdiag.ask(socket.AF_INET, local=sock.getsockname(), remote=sock.getpeername()).uid)
+"""
+"""Asks the kernel whose a connection is."""
+
 
 @pytest.fixture(scope="module")
 def alice(machine: Machine) -> Iterator[Login]:
@@ -108,6 +116,16 @@ def test_port_refuses_strangers_on_every_route(
     for given in ([], ["--header", f"x-cco-session: {session.token}"], ["--data", "{}"]):
         command = ["curl", "--silent", "--write-out", r"%{http_code}\n", *given, *targets]
         assert machine.run(command, user=stranger).stdout == "403\n" * len(urls)
+
+
+def test_kernel_can_be_asked_inside_the_sandbox(alice: Login) -> None:
+    # The daemon would read the table of all connections otherwise, and that takes its time.
+    kept = ("PrivateUsers", "RestrictAddressFamilies", "SystemCallFilter", "NoNewPrivileges")
+    shown = alice.systemctl(f"show cco --property={','.join(kept)}").split("\n")
+    properties = [word for line in shown if line for word in ("--property", line)]
+    command = ["systemd-run", "--user", "--pipe", "--wait", "--quiet", *properties]
+    assert alice.run([*command, str(PYTHON), "-c", ASKING], check=True).stdout == "1000\n"
+    alice.systemctl("stop dbus.service")  # which systemd-run has started
 
 
 def test_connections_that_bob_holds_keep_nobody_out(machine: Machine, alice: Login) -> None:

@@ -6,9 +6,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from cco.api import sockdiag
 from cco.api.access import Guard, encode_address, find_uid, is_our_name, tcp_uid, unix_uid, views
 from cco.errors import Denied, RequestError
 from tests.ordinary import NOBODY
@@ -126,6 +128,17 @@ def connection(
             ours, _ = listener.accept()
             with ours:
                 yield ours, theirs
+
+
+@pytest.fixture(params=["asked", "table"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look owners up in both ways: a kernel need not be there to be asked."""
+    if request.param == "table":
+
+        def refuse(*_: object, **__: object) -> NoReturn:
+            raise PermissionError
+
+        monkeypatch.setattr(sockdiag, "ask", refuse)
 
 
 def test_real_connection_stands_in_the_kernels_table() -> None:
