@@ -14,6 +14,7 @@ Works with Gunicorn 20.1 (Debian 12) to 27.
 """
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -344,6 +345,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # Gunicorn has no typ
     def run(self) -> None:
         """Serve until told to stop."""
         threading.stack_size(THREAD_STACK_BYTES)
+        gc.freeze()  # what a collection never looks at stays shared with the worker
         CcoArbiter(self).run()
 
     def take_hangup(self, _signal: int, _frame: object) -> None:
