@@ -30,7 +30,8 @@ def main() -> int:
 
 
 def _serve(environ: dict[str, str]) -> int:
-    from cco.daemon.server import BOOT_STATUS, Application, Hosted
+    from cco.daemon.server import BOOT_STATUS, Application
+    from cco.daemon.worker import Hosted
 
     pid, uid = os.getpid(), os.getuid()
     where = paths.locate(environ, uid=uid)

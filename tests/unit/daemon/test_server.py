@@ -19,7 +19,9 @@ from gunicorn.http import wsgi
 
 from cco.api.wire import current
 from cco.daemon import server
-from cco.daemon.server import Answer, Application, CcoArbiter, GunicornLog, Heart, Hosted
+from cco.daemon import worker as worker_module
+from cco.daemon.server import Answer, Application, CcoArbiter, GunicornLog
+from cco.daemon.worker import Heart, Hosted, Worker
 from cco.errors import CcoError, ConfigError, Unavailable
 from cco.systemd import Notifier
 from tests.mounting import wait_until
@@ -146,37 +148,12 @@ def test_headers_of_the_request_are_kept_as_they_came() -> None:
     current.headers = ()
 
 
-# The pipe between worker and arbiter.
-
-
-@pytest.fixture
-def heart() -> Iterator[Heart]:
-    made = Heart()
-    yield made
-    close(made)
+# The application.
 
 
 def close(heart: Heart) -> None:
     os.close(heart._read)
     os.close(heart._write)
-
-
-def test_heart_is_heard(heart: Heart) -> None:
-    assert heart.heard() == b""
-    heart.say(server.READY)
-    heart.say(server.BEAT)
-    assert heart.heard() == server.READY + server.BEAT
-    assert heart.heard() == b""
-
-
-def test_arbiter_that_does_not_listen_stops_no_worker(heart: Heart) -> None:
-    for _ in range(100_000):  # more than a pipe holds
-        heart.say(server.BEAT)
-
-    assert set(heart.heard()) == set(server.BEAT)
-
-
-# The application.
 
 
 def hosted(noted: list[str]) -> Hosted:
@@ -210,7 +187,7 @@ def test_gunicorn_is_told_what_it_is_to_be() -> None:
     with application() as app:
         cfg = app.cfg
         assert (cfg.workers, cfg.threads) == (1, 17 + server.SPARE_THREADS)
-        assert cfg.worker_class is server.Worker
+        assert cfg.worker_class is Worker
         assert cfg.logger_class is GunicornLog
         assert cfg.worker_connections == cfg.threads + server.MAX_CONNECTIONS
         assert cfg.graceful_timeout == server.GRACE_S
@@ -283,7 +260,7 @@ def test_hangup_while_the_worker_loads_is_not_lost(monkeypatch: pytest.MonkeyPat
         app.load()
         app._worker_started(worker)
         wait_until(lambda: noted, "it was reloaded")
-        assert app.heart.heard() == server.READY
+        assert app.heart.heard() == worker_module.READY
     assert noted == ["reload"]
     assert signals == [(4242, signal.SIGCHLD)]  # wakes the arbiter
 
