@@ -18,7 +18,7 @@ from cco.gateway.dial import Dialer, Origin, make_tls_context
 from cco.gateway.exchange import Exchange
 from cco.gateway.headers import Fields, upstream_headers
 from cco.gateway.proxies import choose_proxy
-from cco.gateway.transport import Pool
+from cco.gateway.transport import AbandonedError, Pool
 from cco.gateway.wire import encode_head
 
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -112,7 +112,10 @@ class Upstream:
 
         Raises:
             UpstreamRefused: there is none to be had.
+            AbandonedError: the deadline has passed, while money was waited for, say.
         """
+        if deadline is not None and self._monotonic() >= deadline:
+            raise AbandonedError
         silence_s = self.settings.read_timeout_s
         return Exchange(
             self.pool,

@@ -8,6 +8,7 @@ import pytest
 from cco import config
 from cco.errors import RequestError, UpstreamRefused
 from cco.gateway.headers import Fields
+from cco.gateway.transport import AbandonedError
 from cco.gateway.upstream import Upstream, Upstreams
 
 HOST = "http://api.example.com"
@@ -177,3 +178,9 @@ def test_a_key_is_for_the_upstream_that_it_was_set_for() -> None:
 def test_refuses_a_session_whose_upstream_is_none() -> None:
     with pytest.raises(RequestError):
         make_upstreams(config.Upstream()).choose("file:///etc/passwd")
+
+
+def test_client_whose_time_is_over_is_not_served() -> None:
+    # It may have waited for its budget meanwhile, and the answer would be paid for in vain.
+    with pytest.raises(AbandonedError):
+        make_upstream().open(None, deadline=0.0)
