@@ -89,18 +89,15 @@ def _help(action: argparse.Action) -> str:
 
 
 def _bash(commands: list[Command]) -> str:
-    places = "|".join(one.place for one in commands[1:])
-    values, words = [], []
-    for one in commands:
-        for option in one.options:
-            pattern = "|".join(f"'{one.place} {flag}'" for flag in option.flags)
-            if option.values:
-                values.append(f"{pattern}) words='{' '.join(option.values)}' ;;")
-            elif option.takes_value:
-                values.append(f"{pattern}) return ;;")  # to the names of files
+    def value(option: Option) -> str:
+        # Where nothing is offered, bash completes the names of files.
+        return f"words='{' '.join(option.values)}'" if option.values else "return"
+
+    def words(one: Command) -> str:
         offered = [name for name, _ in one.words]
         offered += [flag for option in one.options for flag in option.flags]
-        words.append(f"{one.place}) words='{' '.join(offered)}' ;;")
+        return f"words='{' '.join(offered)}'"
+
     return f"""\
 # bash completion for cco
 _cco() {{
@@ -109,16 +106,11 @@ _cco() {{
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
         case "$place/$word" in
             */--) return ;; # the rest is Claude Code's
-            {places}) place+=/$word ;;
+            {_places(commands)}) place+=/$word ;;
         esac
     done
     case "$place ${{COMP_WORDS[COMP_CWORD - 1]}}" in
-        {_lines(*values)}
-        *)
-            case "$place" in
-                {_lines(*words, indent=16)}
-            esac
-            ;;
+        {_cases(commands, value, words)}
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}")
 }}
@@ -126,44 +118,32 @@ complete -o default -F _cco cco
 """
 
 
-def _lines(*lines: str, indent: int = 8) -> str:
-    return f"\n{' ' * indent}".join(lines)
-
-
 def _zsh(commands: list[Command]) -> str:
-    places = "|".join(one.place for one in commands[1:])
-    values, words = [], []
-    for one in commands:
-        for option in one.options:
-            pattern = "|".join(f"'{one.place} {flag}'" for flag in option.flags)
-            if option.values:
-                given = " ".join(map(_quoted, option.values))
-                values.append(f"({pattern}) found=({given}) ;;")
-            elif option.takes_value:
-                values.append(f"({pattern}) {'_files' if option.is_path else ':'}; return ;;")
+    def value(option: Option) -> str:
+        if option.values:
+            return f"found=({' '.join(map(_quoted, option.values))})"
+        return f"{'_files' if option.is_path else ':'}; return"
+
+    def words(one: Command) -> str:
         offered = [_described(name, told) for name, told in one.words]
         offered += [
             _described(flag, option.help) for option in one.options for flag in option.flags
         ]
-        words.append(f"({one.place}) found=({' '.join(offered)}) ;;")
+        return f"found=({' '.join(offered)})"
+
     return f"""\
 #compdef cco
 _cco() {{
     local place=cco word
     local -a found
     for word in "${{(@)words[2,CURRENT-1]}}"; do
-        case $place/$word in
-            (*/--) _files; return ;; # the rest is Claude Code's
-            ({places}) place+=/$word ;;
+        case "$place/$word" in
+            */--) _files; return ;; # the rest is Claude Code's
+            {_places(commands)}) place+=/$word ;;
         esac
     done
     case "$place ${{words[CURRENT-1]}}" in
-        {_lines(*values)}
-        (*)
-            case $place in
-                {_lines(*words, indent=16)}
-            esac
-            ;;
+        {_cases(commands, value, words)}
     esac
     _describe word found || _files
 }}
@@ -173,6 +153,24 @@ else
     compdef _cco cco
 fi
 """
+
+
+def _places(commands: list[Command]) -> str:
+    return "|".join(one.place for one in commands[1:])
+
+
+def _cases(
+    commands: list[Command], value: Callable[[Option], str], words: Callable[[Command], str]
+) -> str:
+    """Return the cases of bash and zsh: behind an option its value, else what may follow."""
+    lines = []
+    for one in commands:
+        for option in one.options:
+            if option.takes_value:
+                pattern = "|".join(f"'{one.place} {flag}'" for flag in option.flags)
+                lines.append(f"{pattern}) {value(option)} ;;")
+    lines += [f"'{one.place} '*) {words(one)} ;;" for one in commands]
+    return "\n        ".join(lines)
 
 
 def _fish(commands: list[Command]) -> str:
@@ -192,6 +190,7 @@ def _fish(commands: list[Command]) -> str:
             elif option.takes_value:
                 value = " -r -F" if option.is_path else " -x"
             lines.append(f"{at} {flags}{value} -d {_quoted(option.help)}")
+    body = "\n".join(lines)
     return f"""\
 # fish completion for cco
 function __cco_at -d 'Say whether the words so far are those of a command'
@@ -206,7 +205,7 @@ function __cco_at -d 'Say whether the words so far are those of a command'
     end
     test "$place" = "$argv[1]"
 end
-{_lines(*lines, indent=0)}
+{body}
 """
 
 

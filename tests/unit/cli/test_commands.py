@@ -5,7 +5,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from cco.cli.parser import build_parser
 from cco.config import MODELS, Budget, Settings
 from cco.errors import ConfigError, NotFound
 from tests.unit.catalog.samples import make_definition
-from tests.unit.cli.fakes import StandIn, health, standing_in
+from tests.unit.cli.fakes import StandIn
 
 Capture = pytest.CaptureFixture[str]
 
@@ -36,19 +35,6 @@ AGENT = {
     "origin": "builtin",
     "source": "chief-architect.md",
 }
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "r").mkdir(mode=0o700)
-    return {"CCO_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
-
-
-@pytest.fixture
-def served(environ: dict[str, str]) -> Iterator[StandIn]:
-    socket = paths.locate(environ, uid=os.getuid()).socket
-    with standing_in(socket, {"GET /health": health()}) as found:
-        yield found
 
 
 def do(environ: dict[str, str], *argv: str) -> int:

@@ -4,19 +4,16 @@
 import csv
 import io
 import json
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cco import paths
 from cco.cli import export
 from cco.cli.parser import build_parser
 from cco.errors import CcoError, RequestError
-from tests.unit.cli.fakes import StandIn, health, standing_in
+from tests.unit.cli.fakes import StandIn
 
 Capture = pytest.CaptureFixture[str]
 
@@ -45,16 +42,8 @@ def request(number: int, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "r").mkdir(mode=0o700)
-    return {"CCO_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
-
-
-@pytest.fixture
-def served(environ: dict[str, str]) -> Iterator[StandIn]:
-    socket = paths.locate(environ, uid=os.getuid()).socket
-    answers = {
-        "GET /health": health(),
+def served(served: StandIn) -> StandIn:
+    served.answers |= {
         "GET /api/project/stats": STATS,
         "GET /api/knowledge": FACTS,
         "GET /api/requests?after=0&limit=1000": {
@@ -68,8 +57,7 @@ def served(environ: dict[str, str]) -> Iterator[StandIn]:
             "next": None,
         },
     }
-    with standing_in(socket, answers) as found:
-        yield found
+    return served
 
 
 def do(environ: dict[str, str], *argv: str) -> int:

@@ -4,19 +4,16 @@
 import contextlib
 import io
 import json
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cco import paths
 from cco.cli import invoke
 from cco.cli.parser import build_parser
 from cco.errors import CcoError, NotFound, RequestError, Unavailable, UpstreamError
-from tests.unit.cli.fakes import StandIn, health, standing_in
+from tests.unit.cli.fakes import StandIn
 
 Capture = pytest.CaptureFixture[str]
 
@@ -30,19 +27,6 @@ ANSWER: dict[str, Any] = {
     "costUsd": 0.01,
     "latencyMs": 2345.6,
 }
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "r").mkdir(mode=0o700)
-    return {"CCO_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
-
-
-@pytest.fixture
-def served(environ: dict[str, str]) -> Iterator[StandIn]:
-    socket = paths.locate(environ, uid=os.getuid()).socket
-    with standing_in(socket, {"GET /health": health()}) as found:
-        yield found
 
 
 def do(environ: dict[str, str], *argv: str) -> int:

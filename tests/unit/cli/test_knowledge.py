@@ -5,18 +5,16 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cco import paths
 from cco.cli import knowledge
 from cco.cli.parser import build_parser, help_text
 from cco.errors import NotFound, RequestError
-from tests.unit.cli.fakes import StandIn, health, standing_in
+from tests.unit.cli.fakes import StandIn
 
 Capture = pytest.CaptureFixture[str]
 
@@ -44,16 +42,8 @@ STATS = {
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "r").mkdir(mode=0o700)
-    return {"CCO_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
-
-
-@pytest.fixture
-def served(environ: dict[str, str]) -> Iterator[StandIn]:
-    socket = paths.locate(environ, uid=os.getuid()).socket
-    answers: dict[str, Any] = {
-        "GET /health": health(),
+def served(served: StandIn) -> StandIn:
+    served.answers |= {
         "POST /api/knowledge": (201, FACT),
         "GET /api/knowledge": {"project": "/p", "facts": [FACT, LONG]},
         "GET /api/knowledge/stats": STATS,
@@ -61,8 +51,7 @@ def served(environ: dict[str, str]) -> Iterator[StandIn]:
         "DELETE /api/knowledge/7": {},
         "DELETE /api/knowledge/12": {},
     }
-    with standing_in(socket, answers) as found:
-        yield found
+    return served
 
 
 @pytest.fixture

@@ -2,16 +2,12 @@
 """``cco route``; the daemon is a table of answers here."""
 
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from cco import paths
 from cco.cli import route
 from cco.cli.parser import build_parser
-from tests.unit.cli.fakes import StandIn, health, standing_in
+from tests.unit.cli.fakes import StandIn
 
 CHOICES = {
     "agents": [
@@ -19,19 +15,6 @@ CHOICES = {
         {"name": "QA Engineer", "slug": "qa-engineer", "score": 0.25, "reason": "words: try"},
     ]
 }
-
-
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "r").mkdir(mode=0o700)
-    return {"CCO_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
-
-
-@pytest.fixture
-def served(environ: dict[str, str]) -> Iterator[StandIn]:
-    socket = paths.locate(environ, uid=os.getuid()).socket
-    with standing_in(socket, {"GET /health": health()}) as found:
-        yield found
 
 
 def do(environ: dict[str, str], *argv: str) -> int:

@@ -2,8 +2,6 @@
 """`cco stats`: what is asked of the daemon, and what people get to read."""
 
 import json
-import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cco import paths
 from cco.cli import stats
 from cco.cli.parser import build_parser
 from cco.cli.stats import parse_since
 from cco.errors import RequestError
-from tests.unit.cli.fakes import StandIn, health, standing_in
+from tests.unit.cli.fakes import StandIn
 
 Capture = pytest.CaptureFixture[str]
 
@@ -43,16 +40,9 @@ STATS: dict[str, Any] = {
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "r").mkdir(mode=0o700)
-    return {"CCO_RUNTIME_DIR": str(tmp_path / "r"), "HOME": str(tmp_path)}
-
-
-@pytest.fixture
-def served(environ: dict[str, str]) -> Iterator[StandIn]:
-    socket = paths.locate(environ, uid=os.getuid()).socket
-    with standing_in(socket, {"GET /health": health(), ROUTE: STATS}) as found:
-        yield found
+def served(served: StandIn) -> StandIn:
+    served.answers[ROUTE] = STATS
+    return served
 
 
 def do(environ: dict[str, str], *argv: str) -> int:

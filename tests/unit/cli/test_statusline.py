@@ -6,17 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cco import paths
 from cco.cli import statusline
 from cco.cli.statusline import AWAY, context_share, line, parse, show
 from tests.capabilities import ROOT
-from tests.unit.cli.fakes import StandIn, standing_in
+from tests.unit.cli.fakes import StandIn
 
 GIVEN: dict[str, Any] = {
     "session_id": "a b/c",
@@ -117,21 +115,14 @@ def test_input_that_is_none_is_nothing(data: bytes) -> None:
 
 
 @pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "r").mkdir(mode=0o700)
-    return {
-        "CCO_RUNTIME_DIR": str(tmp_path / "r"),
-        "HOME": str(tmp_path),
-        "NO_COLOR": "1",
-        "CCO_SESSION": "t",
-    }
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    return {**environ, "NO_COLOR": "1", "CCO_SESSION": "t"}
 
 
 @pytest.fixture
-def served(environ: dict[str, str]) -> Iterator[StandIn]:
-    socket = paths.locate(environ, uid=os.getuid()).socket
-    with standing_in(socket, {"GET /api/statusline": TOLD}) as found:
-        yield found
+def served(served: StandIn) -> StandIn:
+    served.answers["GET /api/statusline"] = TOLD
+    return served
 
 
 def test_daemon_is_asked_once_for_this_session(
