@@ -28,19 +28,20 @@ _RIGHT: Final = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
 def columns(
     values: Sequence[float], *, width: int, height: int, charset: Charset, top: float | None = None
 ) -> list[str]:
-    """Return a graph of the latest values, the newest at its right end, as lines from the top.
+    """Return a graph of values over its whole width, as lines from the top.
 
     Args:
-        values: zero or more, the oldest first; where they are few they are drawn wider.
+        values: zero or more, the oldest first; of too many the latest.
         width: of the graph, in characters.
         height: likewise.
         charset: to draw with.
         top: the value of a full column; None = the largest.
     """
-    slots = width * _slots(charset)
-    wide = _wide(len(values), slots)
-    spread = [value for value in values for _ in range(wide)][-slots:]
-    spread = [0.0] * (slots - len(spread)) + spread
+    slots = width * (2 if charset is Charset.BRAILLE else 1)
+    latest = values[-slots:]
+    spread = (
+        [latest[slot * len(latest) // slots] for slot in range(slots)] if latest else [0.0] * slots
+    )
     levels = {Charset.BRAILLE: 4, Charset.BLOCK: 8, Charset.ASCII: 3}[charset]
     heights = _heights(spread, full=levels * height, top=top)
     lines = []
@@ -48,23 +49,6 @@ def columns(
         parts = [max(0, min(levels, value - row * levels)) for value in heights]
         lines.append(_draw(parts, charset))
     return lines
-
-
-def begin(count: int, *, width: int, charset: Charset) -> int:
-    """Return the character in which so many values begin."""
-    a_char = _slots(charset)
-    taken = count * _wide(count, width * a_char)
-    return max(0, width - -(-taken // a_char))
-
-
-def _slots(charset: Charset) -> int:
-    """Return how many values are in one character."""
-    return 2 if charset is Charset.BRAILLE else 1
-
-
-def _wide(count: int, slots: int) -> int:
-    """Return in how many slots each value is drawn."""
-    return max(1, slots // count) if count else 1
 
 
 def _heights(values: Sequence[float], *, full: int, top: float | None) -> list[int]:

@@ -162,7 +162,7 @@ def draw(row: Row, placed: Sequence[Placed], gap: int, look: Look, *, chosen: bo
     """Return one row as a line."""
     line: Line = []
     for n, (column, taken) in enumerate(placed):
-        text = look.clean(column.show(row, look))
+        text = look.clean(_near(column.show(row, look), taken, keep_end=column.keep_end))
         if column.keep_end and width(text) > taken:
             text = cut(text, taken, dots=look.dots, keep_end=True)
         dots = "" if column.is_id else look.dots
@@ -171,3 +171,9 @@ def draw(row: Row, placed: Sequence[Placed], gap: int, look: Look, *, chosen: bo
         if n < len(placed) - 1:
             line.append(("select" if chosen else "", " " * gap))
     return line
+
+
+def _near(text: str, columns: int, *, keep_end: bool) -> str:
+    """Return as much of a text as could be seen, for a name may have thousands of characters."""
+    most = 4 * columns + 16
+    return text[-most:] if keep_end else text[:most]

@@ -76,7 +76,9 @@ def cut(text: str, columns: int, *, dots: str = "…", keep_end: bool = False) -
         return dots[:columns]
     room = columns - len(dots)
     if keep_end:
-        at = len(text)
+        at = max(0, len(text) - room)
+        while width(text[at:]) > room:
+            at += 1
         while at and width(text[at - 1 :]) <= room:
             at -= 1
         while at < len(text) and unicodedata.combining(text[at]):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from cco.ledger.rows import RequestRow
@@ -22,8 +23,10 @@ MODELS: Final = ("claude-sonnet-4-6", "claude-opus-4-8", "claude-haiku-4-5")
 def rows(
     count: int, *, project: str = "/home/alice/shop", spread_s: int = 3000
 ) -> list[RequestRow]:
-    """Return requests of the last `spread_s` seconds, the same ones each time."""
+    """Return requests of today's last `spread_s` seconds at most, the same ones each time."""
     chance = random.Random(count)
+    now = datetime.now().astimezone()
+    spread_s = min(spread_s, now.hour * 3600 + now.minute * 60 + now.second)
     now_ns = time.time_ns()
     made = []
     for n in range(count):

@@ -64,7 +64,13 @@ def _share(row: Row, look: Look) -> str:
 
 
 COLUMNS: Final = (
-    Column(title="agent", show=lambda row, _: row["agent"], value=lambda row: row["agent"], low=20),
+    Column(
+        title="agent",
+        show=lambda row, _: row["agent"],
+        value=lambda row: row["agent"],
+        low=20,
+        high=44,
+    ),
     Column(
         title="cost",
         show=lambda row, _: figures.usd(row["costUsd"]),

@@ -161,9 +161,8 @@ def _graph(
     width, height = size
     drawn = graph.columns(values, width=width, height=height, charset=look.charset)
     heading: Line = [("title", title), ("dim", f"  {told}")]
-    lead = " " * graph.begin(len(values), width=width, charset=look.charset) + begin
-    rule = look.rule * (width - len(lead) - len("  now"))
-    return [heading, *[[(style, line)] for line in drawn], [("dim", f"{lead} {rule} now")]]
+    rule = look.rule * (width - len(begin) - len("  now"))
+    return [heading, *[[(style, line)] for line in drawn], [("dim", f"{begin} {rule} now")]]
 
 
 VIEW: Final = View(

@@ -62,7 +62,13 @@ COLUMNS: Final = (
     Column(
         title="session", show=_session, value=lambda row: row["session"], low=7, high=12, is_id=True
     ),
-    Column(title="agent", show=lambda row, _: row["agent"], value=lambda row: row["agent"], low=11),
+    Column(
+        title="agent",
+        show=lambda row, _: row["agent"],
+        value=lambda row: row["agent"],
+        low=11,
+        high=28,
+    ),
     Column(title="model", show=model_name, value=lambda row: row["model"], low=10, high=24),
     Column(
         title="stat",

@@ -62,7 +62,11 @@ def _quickness(title: str, member: str, percent: str, drop: int) -> Column:
 
 COLUMNS: Final = (
     Column(
-        title="upstream", show=lambda row, _: row["name"], value=lambda row: row["name"], low=11
+        title="upstream",
+        show=lambda row, _: row["name"],
+        value=lambda row: row["name"],
+        low=11,
+        high=24,
     ),
     Column(title="state", show=state, value=lambda row: row["state"], style=style, low=11, high=11),
     Column(title="breaker", show=_breaker, low=20, high=44),

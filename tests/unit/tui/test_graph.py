@@ -3,7 +3,7 @@
 
 import pytest
 
-from cco.tui.graph import Charset, bar, begin, columns
+from cco.tui.graph import Charset, bar, columns
 
 EMPTY_BRAILLE = "\u2800"
 
@@ -60,13 +60,6 @@ def test_bar_is_full_only_when_it_is(share: float | None, full: int) -> None:
 
 @pytest.mark.parametrize("charset", Charset)
 @pytest.mark.parametrize(("count", "width"), [(60, 38), (24, 38), (60, 58), (1, 7), (500, 7)])
-def test_values_begin_where_it_is_said(charset: Charset, count: int, width: int) -> None:
+def test_values_take_the_whole_width(charset: Charset, count: int, width: int) -> None:
     (drawn,) = columns([1.0] * count, width=width, height=1, charset=charset)
-    at = begin(count, width=width, charset=charset)
-    blank = {" ", EMPTY_BRAILLE}
-    assert set(drawn[:at]) <= blank
-    assert not set(drawn[at:]) & blank
-
-
-def test_nothing_begins_at_the_end() -> None:
-    assert begin(0, width=9, charset=Charset.BLOCK) == 9
+    assert not set(drawn) & {" ", EMPTY_BRAILLE}
