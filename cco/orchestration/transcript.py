@@ -26,8 +26,9 @@ from typing import Any, Final
 
 from cco.orchestration.facts import condensed
 
-TAIL_BYTES: Final = 4 * 1024 * 1024
-PARSED_BYTES: Final = 1024 * 1024
+TAIL_BYTES: Final = 2 * 1024 * 1024
+"""What one context window holds takes about as much."""
+PARSED_BYTES: Final = 512 * 1024
 _MAX_LINE: Final = 512 * 1024
 _MAX_REQUESTS: Final = 12
 _MAX_DECISIONS: Final = 12
@@ -207,7 +208,7 @@ def _last(texts: Iterable[str], number: int) -> tuple[str, ...]:
     """Return the last texts, each in one line, each at its last place only, without secrets."""
     # Only the last ones are looked at closely: a long session has thousands.
     lines: dict[str, None] = {}
-    for text in reversed(list(texts)):
+    for text in dict.fromkeys(reversed(list(texts))):
         lines.setdefault(condensed(text, _CHARS))
         if len(lines) == number:
             break

@@ -24,6 +24,7 @@ from cco.errors import LaunchError
 from cco.offline.server import OfflineUpstream
 from tests.bench import ledger
 from tests.bench.figures import show, times_ms
+from tests.bench.hooks import show_hooks
 from tests.bench.memory import show_memory
 from tests.bench.streams import show_streams
 
@@ -48,6 +49,8 @@ def main() -> None:
         show_memory(service)
         print("mount")
         _show_mount(service, Path(health["vfs"]["path"]))
+        print("hooks")
+        show_hooks(service, Path(health["vfs"]["path"]), health["http"]["url"], home)
         print("latency through the gateway, one connection")
         _show_latency(health["http"]["url"], upstream.url)
         print("streams through the gateway, beside each other")
