@@ -215,7 +215,7 @@ def test_only_so_much_is_decoded(file: Path) -> None:
 
 def test_results_of_tools_take_nothing_of_what_may_be_decoded(file: Path) -> None:
     bulk = result({"stdout": "x" * 10_000}, text="x" * 10_000)
-    file.write_bytes(user("long ago") + bulk * 150 + user("lately"))
+    file.write_bytes(user("long ago") + bulk * 60 + user("lately"))
     found = read(file, uid=os.getuid())
 
     assert found is not None
