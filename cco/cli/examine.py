@@ -201,15 +201,13 @@ class Examination:
 
     def _files(self) -> Iterator[Finding]:
         state, config = self._paths.state, self._paths.config
+        looked_at = dict.fromkeys(configfile.files(self._environ, config=config), False)
+        looked_at[config] = False
+        if not self._service.other():  # whose state it is, and nobody else's
+            looked_at |= dict.fromkeys((state, state / "cco.db", self._paths.log_file), True)
         wrong = [
             found
-            for path, is_private in (
-                (state, True),
-                (state / "cco.db", True),
-                (self._paths.log_file, True),
-                (config, False),
-                *((path, False) for path in configfile.files(self._environ, config=config)),
-            )
+            for path, is_private in looked_at.items()
             if (found := self._rights(path, is_private=is_private))
         ]
         yield from wrong
