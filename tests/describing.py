@@ -60,4 +60,5 @@ def examine(served: Daemon, directory: Path, *, examples: int, seed: int) -> tup
         timeout=DEADLINE_S * max(1, examples // 10),
         check=False,
     )
-    return done.returncode, done.stdout + done.stderr
+    told = (line[:300] for line in (done.stdout + done.stderr).splitlines())  # URLs can be long
+    return done.returncode, "\n".join(told)
