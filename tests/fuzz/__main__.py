@@ -8,6 +8,7 @@ it again.
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ ROUND: Final = 200
 def main() -> int:
     """Run what the arguments say."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing behind either
     names = [asked.only] if asked.only else list(parsers.TARGETS)
     deadline = time.monotonic() + 60 * asked.minutes
     number = begin = asked.begin if asked.begin is not None else random.randrange(10**9) * 1000

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import http.client
 import math
+import signal
 import statistics
 import sys
 import threading
@@ -102,6 +103,7 @@ class Load:
 def main() -> int:
     """Run what the arguments say."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing behind either
     with daemon_of_processes() as served:
         served.start()
         print(
