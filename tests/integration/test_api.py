@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -456,14 +456,16 @@ def test_whoever_cannot_be_told_any_more_gets_nothing_done(served: Daemon, endin
 
 
 def test_the_owner_of_a_connection_is_looked_up_for_each(served: Daemon) -> None:
-    # Two at once from the same address: it is the port that tells them apart.
+    # Two at once from the same address: it is the port that tells them apart. They wait to be
+    # accepted, which is when it is asked whose they are.
     port = served.port
-    with (
-        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as good,
-        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as bad,
-    ):
+    with ExitStack() as undo:
         request = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         with suspended(served):
+            good, bad = (
+                undo.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE_S))
+                for _ in range(2)
+            )
             bad.sendall(request.encode())
             bad.shutdown(socket.SHUT_WR)
             good.sendall(request.encode())
