@@ -1,38 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual page: built from the command line's own parser, accepted by man."""
+"""The manual pages: built as a package builds them, complete, accepted by man."""
 
-import shutil
+import ast
+import re
 import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
+from cco import config, errors
+from cco.cli.parser import command_names
 from tests.capabilities import ROOT
 from tests.lint.tree import check
 
-BUILD = """
-from build_manpages import build_manpages
-from setuptools import setup
+CLASSES = {"Warned", "refusal"} | {
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.CcoError)
+}
+"""What is called with a code."""
+CODE = re.compile(r"[a-z]+(-[a-z]+)+|internal")
 
-setup(cmdclass={"build_manpages": build_manpages})
-"""
+MADE = {
+    "bad-request",
+    "hooks-invalid",
+    "claude-missing",
+    "claude-not-executable",
+    "knowledge-foreign",
+    "knowledge-newer",
+    "ledger-foreign",
+    "ledger-newer",
+    "offline-too-large",
+    "rules-invalid",
+    "unknown-route",
+    "upstream-refused",
+    "upstream-tls",
+    "upstream-unresolved",
+    "wrong-method",
+}
+"""Codes that are put together, or chosen, where they are raised."""
 
 
-@pytest.fixture
-def page(tmp_path: Path) -> Path:
-    """Build the manual page as setup.cfg says, in a copy of what that takes."""
-    for name in ("setup.cfg", "pyproject.toml", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "README.md").touch()
-    shutil.copytree(ROOT / "cco" / "cli", tmp_path / "cco" / "cli")
-    shutil.copy(ROOT / "cco" / "__init__.py", tmp_path / "cco")
-    # -P: without the current directory in sys.path, as when a package is built. The parser has to
-    # load without the rest of CCO.
-    check(
-        sys.executable, "-P", "-c", BUILD, "build_manpages",
-        cwd=tmp_path, env={"SOURCE_DATE_EPOCH": "0"},
-    )  # fmt: skip
-    return tmp_path / "man" / "cco.1"
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build all pages in a copy of what that takes, with none of what CCO runs on."""
+    directory = tmp_path_factory.mktemp("man")
+    build = str(ROOT / "packaging/build-manpages")
+    check(sys.executable, "-P", build, directory, env={"SOURCE_DATE_EPOCH": "0"})
+    return directory
 
 
 def test_parser_loads_alone() -> None:
@@ -44,18 +62,57 @@ def test_parser_loads_alone() -> None:
     check(sys.executable, "-I", "-c", code, ROOT / "cco" / "cli")
 
 
+def test_every_command_has_a_page(pages: Path) -> None:
+    wanted = {"cco.1", *(f"cco-{name}.1" for name in command_names())}
+    assert wanted - {page.name for page in pages.iterdir()} == {"cco-help.1", "cco-version.1"}
+
+
+def test_every_setting_is_in_the_manual(pages: Path) -> None:
+    text = plain((pages / "cco.toml.5").read_text())
+    for section in vars(config).values():
+        if is_dataclass(section) and section is not config.Settings:
+            for setting in fields(section):
+                assert f'\n.BR {setting.name} " = "' in text
+
+
+def test_every_error_has_a_remedy() -> None:
+    told = tomllib.loads((ROOT / "man/errors.toml").read_text())
+    raised = MADE.union(*(codes_of(path) for path in (ROOT / "cco").rglob("*.py")))
+    assert told.keys() == raised
+    assert all(words.endswith(".") for words in told.values())
+
+
+def codes_of(path: Path) -> Iterator[str]:
+    """Yield the codes that a module writes as the first argument of an error of ours."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+            code = node.args[0]
+            if node.func.id not in CLASSES or not isinstance(code, ast.Constant):
+                continue
+            if isinstance(code.value, str):  # a refusal of the provider's begins with its status
+                assert CODE.fullmatch(code.value), f"{path}: {code.value}"
+                yield code.value
+
+
+def plain(roff: str) -> str:
+    return roff.replace("\\-", "-").replace("\\(dq", '"')
+
+
 @pytest.mark.needs("man")
-def test_manual_has_a_name_and_a_description(page: Path) -> None:
-    assert check("lexgrog", page).strip() == (
-        f'{page}: "cco - Claude Code with a team of agents, an honest gateway and a ledger"'
+def test_pages_have_a_name_and_a_description(pages: Path) -> None:
+    found = check("lexgrog", *sorted(pages.iterdir())).splitlines()
+    assert len(found) == len(list(pages.iterdir()))
+    assert f'{pages}/cco.1: "cco - Claude Code with a team of agents, an honest gateway and a' in (
+        "\n".join(found)
     )
 
 
 @pytest.mark.needs("man")
-def test_man_accepts_the_page(page: Path) -> None:
-    # lintian's way: warnings go to stderr, the page itself is of no interest.
-    output = check(
-        "sh", "-c", 'man --warnings -E UTF-8 -l -Tutf8 -Z "$1" 2>&1 >/dev/null', "sh", page,
-        env={"LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"},
-    )  # fmt: skip
-    assert output == ""
+def test_man_accepts_the_pages(pages: Path) -> None:
+    for page in sorted(pages.iterdir()):
+        # lintian's way: warnings go to stderr, the page itself is of no interest.
+        output = check(
+            "sh", "-c", 'man --warnings -E UTF-8 -l -Tutf8 -Z "$1" 2>&1 >/dev/null', "sh", page,
+            env={"LC_ALL": "C.UTF-8", "MANROFFSEQ": "", "MANWIDTH": "80"},
+        )  # fmt: skip
+        assert output == ""
