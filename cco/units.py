@@ -91,6 +91,11 @@ class Manager:
         return ["journalctl", "--quiet", *wanted, *args]
 
 
+def edit_command(unit: str, *, is_system: bool) -> str:
+    """Return the command by which a user changes one of our units."""
+    return f"{'sudo systemctl' if is_system else 'systemctl --user'} edit {unit}"
+
+
 def find(
     environ: Mapping[str, str], *, uid: int, is_system: bool, run: Path = Path("/run")
 ) -> Manager | None:

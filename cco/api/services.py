@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from cco import __version__, build
+from cco import __version__, build, units
 from cco.api import warned
 from cco.api.access import Guard
 from cco.api.mounts import MountLine
@@ -244,12 +244,12 @@ class Services:
         ]
         found += warned.of_ledger(self.store.health(), self.database)
         if self.http_url is None:
+            edit = units.edit_command(units.SOCKETS[1], is_system=self.paths.is_system)
             found.append(
                 Warned(
                     "no-http",
                     "there is no HTTP listener, so Claude Code cannot be launched",
-                    "Free its port or set another one (systemctl --user edit cco-http.socket),"
-                    " then: cco daemon restart",
+                    f"Free its port or set another one ({edit}), then: cco daemon restart",
                 )
             )
         return found
@@ -273,7 +273,12 @@ class Services:
         catalog = loader.load(loader.BUILTIN, user=self.paths.config)
         override = Path(settings.ledger.prices) if settings.ledger.prices else None
         prices = Prices.load(override)
-        keys = credentials.load(settings.upstream, environ=self.environ, uid=self.uid)
+        keys = credentials.load(
+            settings.upstream,
+            environ=self.environ,
+            uid=self.uid,
+            is_system=self.paths.is_system,
+        )
         # Before anything is replaced: of a reload that fails nothing may remain.
         teams = Teams(catalog, settings.agents.groups, self.load.of)
         published = publish(

@@ -83,14 +83,14 @@ class Sources:
 
     def _loaded(self, whose: str, name: str) -> Finding:
         """Judge a credential of systemd by the lines of the daemon's unit."""
-        scope = self._manager.scope if self._manager else "--user"
+        is_system = self._manager is not None and self._manager.scope == "--system"
         unit = (
             self._manager.run("cat", units.SERVICE, check=False)
             if self._manager is not None
             else ""
         )
         setting, source = find_line(unit, name)
-        edit = f"systemctl {scope} edit {units.SERVICE}"
+        edit = units.edit_command(units.SERVICE, is_system=is_system)
         match setting:
             case "SetCredential":
                 message = f"{whose} stands in the unit file, which everybody may read"

@@ -191,7 +191,7 @@ class Examination:
         if owner := ports.listener(number):
             edit = f"{self._paths.config}/cco.toml: [server] port = {number + 1}"
             if self._manager is not None:
-                edit = f"systemctl {self._manager.scope} edit {units.SOCKETS[1]}"
+                edit = units.edit_command(units.SOCKETS[1], is_system=self._paths.is_system)
             message = f"port {number} is taken by {owner}"
             yield Finding(
                 "port-taken", Level.FAIL, message, f"Stop it, or take another one: {edit}"

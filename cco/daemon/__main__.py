@@ -13,7 +13,7 @@ from cco.daemon import listeners
 from cco.daemon.ending import give_up
 from cco.errors import CcoError
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("cco.daemon")  # the module runs as __main__
 
 
 def main() -> int:

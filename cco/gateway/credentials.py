@@ -23,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from cco import config
+from cco import config, units
 from cco.errors import ConfigError
 from cco.gateway.headers import CREDENTIALS, Index
 
@@ -62,7 +62,11 @@ class Credentials:
 
 
 def load(
-    upstreams: Sequence[config.Upstream], *, environ: Mapping[str, str], uid: int
+    upstreams: Sequence[config.Upstream],
+    *,
+    environ: Mapping[str, str],
+    uid: int,
+    is_system: bool = False,
 ) -> Credentials:
     """Read the keys of all upstreams.
 
@@ -70,6 +74,7 @@ def load(
         upstreams: of the settings.
         environ: ``CREDENTIALS_DIRECTORY`` is read.
         uid: who must own the files.
+        is_system: whether the system's manager has the daemon's units.
 
     Raises:
         ConfigError: a key cannot be used; the code says why.
@@ -83,7 +88,7 @@ def load(
         source = _Source.find(upstream, directory=directory)
         data = source.read(uid=uid) if source.path else None
         if data is None:
-            missing.append(source.missing())
+            missing.append(source.missing(units.edit_command(units.SERVICE, is_system=is_system)))
         else:
             keys[upstream.name] = source.parse(data)
     return Credentials(MappingProxyType(keys), tuple(missing))
@@ -187,12 +192,12 @@ class _Source:
             )
         return text
 
-    def missing(self) -> Missing:
-        """Return what to tell where the key is not there."""
+    def missing(self, edit: str) -> Missing:
+        """Return what to tell where the key is not there; `edit` is how to change the unit."""
         if self.path is None:
             message = f"the daemon was given no systemd credentials, so no '{self.credential}'"
             hint = (
-                f"Run: systemctl --user edit cco.service, add LoadCredential={self.credential}:"
+                f"Run: {edit}, add LoadCredential={self.credential}:"
                 "/PATH under [Service], then: cco daemon restart"
             )
         elif self.is_encrypted:

@@ -257,6 +257,15 @@ def test_mount_taken_away_comes_back(running: Login) -> None:
     running.machine.wait(lambda: running.read("health").stdout == "OK\n", "the mount")
 
 
+def test_mount_may_be_where_the_settings_say(alice: Login) -> None:
+    alice.write_settings(f'[vfs]\nmount = "{alice.home}/files"')
+    alice.systemctl("start cco")
+    assert alice.run("cat ~/files/health").stdout == "OK\n"
+    assert alice.states() == RUNNING
+    alice.systemctl("stop cco")
+    assert alice.run("ls ~/files").stdout == ""
+
+
 # What cannot work
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cco.errors import Denied, Unavailable
-from cco.units import ALL, Manager, find
+from cco.units import ALL, Manager, edit_command, find
 
 SAYS_LOADED = "echo loaded"
 USER = 4242
@@ -143,6 +143,11 @@ def test_what_only_root_may_do_names_the_command(tmp_path: Path, told: str) -> N
 
     assert caught.value.message == "your daemon is the system's, and only root may stop that"
     assert caught.value.hint == "Run: sudo systemctl stop cco.service cco-vfs.service"
+
+
+def test_each_manager_has_its_command_to_edit_a_unit() -> None:
+    told = [edit_command("cco.service", is_system=is_system) for is_system in (False, True)]
+    assert told == ["systemctl --user edit cco.service", "sudo systemctl edit cco.service"]
 
 
 def test_property_is_told_without_its_name(tmp_path: Path, asked: Path) -> None:
