@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One invocation under way: the agent's answer, piece by piece.
 
-Threading: a `Run` is read and closed by one thread at a time.
+Threading: one thread at a time reads a `Run`; `close` may be called by any.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Final
@@ -50,6 +51,8 @@ class Run:
         self._held = held
         self._late = late
         self._client_fd = client_fd
+        self._closing = threading.Lock()
+        self._timer: threading.Timer | None = None
 
     @property
     def is_cached(self) -> bool:
@@ -87,6 +90,15 @@ class Run:
             raise late
         return text
 
+    def close_after(self, seconds: float) -> None:
+        """Close it then at the latest, also if its caller has stopped reading and stays."""
+        self._timer = threading.Timer(seconds, self.close)
+        self._timer.daemon = True
+        self._timer.start()
+
     def close(self) -> None:
         """Give up what has not arrived, and make room for the next one."""
-        self._held.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._closing:
+            self._held.close()

@@ -243,3 +243,28 @@ def test_interrupt_ends_what_was_begun(cco: Daemon) -> None:
         assert process.wait(DEADLINE_S) == 130
     wait_until(lambda: is_idle(cco), "there is a turn again")
     wait_until(lambda: any(row["partial"] for row in rows(cco)), "it is in the ledger")
+
+
+def test_caller_that_stops_reading_keeps_no_turn_for_ever(cco: Daemon) -> None:
+    limits = "max_concurrent = 1\nqueue_timeout_s = 0\ninvoke_timeout_s = 3\ninvoke_max_usd = 100"
+    cco.configure(f"[agents]\n{limits}\n")
+    cco.start()
+    long = asked("offline: text 900000\nx", stream=True, maxTokens=500_000)
+    body = json.dumps(long).encode()
+    # By the Unix socket, which takes less in advance than the answer is long.
+    with cco.client.stream("POST", TARGET, body=body, headers={"x-api-key": KEY}) as (status, *_):
+        assert status == 200
+        assert not is_idle(cco)
+        wait_until(lambda: is_idle(cco), "there is a turn again")
+
+
+def test_tasks_of_a_list_choose_their_agents(served: Daemon) -> None:
+    several = [
+        {"agent": "auto", "task": "Design the architecture of a billing system"},
+        {"agent": "auto", "task": "xyzzy"},
+    ]
+    with asking(served, {"invocations": several}) as response:
+        told = {one["index"]: one for _, one in events(response)}
+    assert told[0]["agent"] == "Chief Architect"
+    assert told[0]["reason"]
+    assert told[1]["error"]["code"] == "no-agent-fits"

@@ -31,6 +31,7 @@ from cco.orchestration.batch import Batch
 from cco.orchestration.invoke import Caller
 from cco.orchestration.prompt import DEFAULT_MAX_TOKENS, Invocation, check
 from cco.orchestration.router import MAX_TASK as MAX_ROUTED
+from cco.orchestration.router import Router
 from cco.orchestration.running import Run
 
 AUTO: Final = "auto"
@@ -65,12 +66,20 @@ def _answer(services: Services) -> Response:
     if "invocations" in told:
         return _several(services, told, caller)
     is_streamed = given.flag(told, "stream")
-    asked = _Wanted.parse(told).invocation(services)
+    asked = _Wanted.parse(told).invocation(services, _router(services))
     try:
         run = services.invoker.begin(asked, caller)
-        return _streamed(run) if is_streamed else _whole(run)
+        if not is_streamed:
+            return _whole(run)
+        run.close_after(services.settings.agents.invoke_timeout_s)
+        return _streamed(run)
     except AbandonedError:
         return Response(status=CLIENT_GONE)
+
+
+def _router(services: Services) -> Router:
+    """Return what chooses among the agents that the caller's session sees."""
+    return services.team(given.session(services)).router
 
 
 def _caller(services: Services) -> Caller:
@@ -112,20 +121,19 @@ class _Wanted(NamedTuple):
         check(wanted.task, wanted.context)
         return wanted
 
-    def invocation(self, services: Services) -> Invocation:
+    def invocation(self, services: Services, router: Router) -> Invocation:
         """Return it with the agent itself.
 
         Raises:
             RequestError: there is none of that name, or none for such a task.
         """
-        agent, reason = self._choose(services)
+        agent, reason = self._choose(services, router)
         return Invocation(agent, self.task, self.context, self.max_tokens, reason)
 
-    def _choose(self, services: Services) -> tuple[Agent, str]:
+    def _choose(self, services: Services, router: Router) -> tuple[Agent, str]:
         """Return the agent, and why it is this one where the caller left that to us."""
         if self.agent != AUTO:
             return services.catalog.find(self.agent), ""
-        router = services.team(given.session(services)).router
         choices = router.route(self.task[:MAX_ROUTED], limit=1)
         if not choices:
             raise RequestError(
@@ -190,11 +198,11 @@ def _several(services: Services, told: Mapping[str, Any], caller: Caller) -> Res
             "bad-member", f"'invocations' must be a list of 1 to {MAX_INVOCATIONS} invocations"
         )
     wanted = [_parse_item(place, item) for place, item in enumerate(items)]
-    invoker = services.invoker
+    invoker, router = services.invoker, _router(services)
 
     def invoke(place: int) -> dict[str, Any]:
         mine = replace(caller, request_id=f"{caller.request_id}-{place}")
-        return invoker.invoke(wanted[place].invocation(services), mine)
+        return invoker.invoke(wanted[place].invocation(services, router), mine)
 
     is_parallel = services.catalog.rules.parallel_execution
     batch = Batch(len(items), invoke, workers=services.slots.count if is_parallel else 1)

@@ -14,6 +14,7 @@ from cco.gateway.errors import AnswerCut
 from cco.gateway.transport import AbandonedError
 from cco.orchestration.running import Run
 from tests.forwarding import STREAM
+from tests.mounting import wait_until
 
 LATE = UpstreamTimeout("invoke-timeout", "too late")
 
@@ -70,6 +71,16 @@ def test_result_is_there_when_the_pieces_are_over() -> None:
     run.close()
     run.close()
     assert body.is_closed
+
+
+def test_caller_that_stops_reading_holds_nothing_for_ever() -> None:
+    body = Pieces(STREAM[:600], AnswerCut())
+    run = begin(body, late=LATE)
+    run.close_after(0.01)
+    wait_until(lambda: body.is_closed, "it is closed")
+    run.close()
+    with pytest.raises(UpstreamTimeout):
+        list(run)
 
 
 @pytest.mark.parametrize(
