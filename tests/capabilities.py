@@ -19,6 +19,9 @@ import pytest
 ROOT: Final = Path(__file__).parent.parent
 """The source tree."""
 
+DEBIAN: Final = Path("/usr/lib/python3/dist-packages")
+"""Where Debian has its Python modules."""
+
 IN_CI: Final = os.environ.get("CI") == "true"
 
 _CAP_SYS_ADMIN: Final = 21
@@ -97,6 +100,11 @@ def _program(name: str) -> str | None:
     return None if shutil.which(name) else f"no {name} in PATH"
 
 
+def _module(name: str) -> str | None:
+    where = DEBIAN / name / "__init__.py"
+    return None if where.exists() else f"no {where}"
+
+
 _PROBES: Final[dict[str, Callable[[], str | None]]] = {
     "root": _root,
     "fuse": _fuse,
@@ -107,5 +115,6 @@ _PROBES: Final[dict[str, Callable[[], str | None]]] = {
     "shellcheck": lambda: _program("shellcheck"),
     "man": lambda: _program("man") or _program("lexgrog"),
     "tmux": lambda: _program("tmux"),
+    "debian-urwid": lambda: _module("urwid"),
     "dbus": lambda: _program("dbus-daemon"),
 }

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dashboard in a terminal, and a ledger with rows of a test's making."""
 
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
+
+import psutil
 
 from cco.ledger.rows import RequestRow
 from cco.ledger.store import Store
@@ -40,8 +43,7 @@ def rows(
         made.append(
             RequestRow(
                 request_id=f"cco_{n:024x}",
-                # Each in a millisecond of its own, so that there is one order.
-                started_ns=now_ns - int(spread_s * NANO * (count - n) / count),
+                started_ns=now_ns - int(spread_s * NANO * (1 - _wave(n / count))),
                 session_id=f"{n % 3:016x}",
                 client_session=f"{n % 4:08x}-session",
                 project=project,
@@ -64,6 +66,11 @@ def rows(
     return made
 
 
+def _wave(share: float) -> float:
+    """Return a moment from 0 to 1 that grows with the share, now quicker and now slower."""
+    return share + 0.016 * math.sin(18 * math.pi * share)
+
+
 def fill(cco: Daemon, made: Sequence[RequestRow]) -> None:
     """Write requests into the ledger of a daemon that does not run."""
     cco.state.mkdir(parents=True, exist_ok=True)
@@ -79,6 +86,7 @@ def dashboard(
     columns: int = 80,
     rows: int = 24,
     environ: Mapping[str, str] | None = None,
+    program: Sequence[str] = (*CCO, "tui"),
 ) -> Iterator[Terminal]:
     """Run ``cco tui`` in a terminal of a size."""
     more = dict(environ or {})
@@ -90,7 +98,7 @@ def dashboard(
     }
     # What tmux itself says of its terminal would win over ours.
     settings = [f"{name}={value}" for name, value in more.items()]
-    command = ["env", f"TERM={given['TERM']}", *settings, *CCO, "tui", *words]
+    command = ["env", f"TERM={given['TERM']}", *settings, *program, *words]
     with terminal(
         command,
         socket=cco.base / "tmux",
@@ -100,6 +108,16 @@ def dashboard(
         rows=rows,
     ) as shown:
         yield shown
+
+
+def dashboard_of(cco: Daemon) -> psutil.Process:
+    """Return the process of the dashboard that is open."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            home = process.environ().get("HOME")
+            if "cco.tui" in process.cmdline() and home == str(cco.home):
+                return process
+    raise LookupError("no dashboard is open")
 
 
 def settled(shown: Terminal, view: int, name: str, text: str) -> list[str]:

@@ -2,14 +2,18 @@
 """The dashboard in a real terminal, of a real daemon: keys are typed, and screens looked at."""
 
 import re
+import sys
 import time
 from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from cco.tui import figures
 from cco.tui.views.requests import tokens
-from tests import recomputed
+from tests import recomputed, screenshots, svg
+from tests.capabilities import DEBIAN
 from tests.daemon import Daemon
 from tests.integration import test_reports
 from tests.integration.dashboard import dashboard, fill, line_with, rows, settled, told
@@ -356,3 +360,46 @@ def test_help_and_mouse(cco: Daemon) -> None:
         # What a terminal sends for a press and a release at column 37, line 3 (SGR or X10 form).
         shown.tmux("send-keys", "-l", "\x1b[<0;37;3M\x1b[<0;37;3m")
         shown.wait_for("[4 Sessions]")
+
+
+@pytest.mark.needs("debian-urwid")
+def test_urwid_of_debian_shows_the_same(cco: Daemon) -> None:
+    fill(cco, rows(300))
+    cco.start()
+    # Of Debian's modules that one alone: the others are not what is looked at here.
+    only = cco.base / "modules"
+    only.mkdir()
+    (only / "urwid").symlink_to(DEBIAN / "urwid")
+    script = (
+        f"import os, sys; sys.path.insert(0, {str(only)!r}); from cco.tui.process import main;"
+        f" import urwid; assert urwid.__file__.startswith({str(only)!r});"
+        " sys.exit(main(sys.argv[1:], os.environ))"
+    )
+    program = (sys.executable, "-I", "-c", script, "5", "", "")
+    with dashboard(cco, program=program) as shown:
+        shown.wait_for("requests 300")
+        for number, view in enumerate(VIEWS, start=1):
+            shown.press(str(number))
+            shown.wait_for(f"[{number} {view}]")
+            shown.wait_for(UP)
+        shown.press("3")
+        shown.wait_for("in all")
+        compare("terminal-agents-300-80x24", normalised("\n".join(shown.visible())))
+        shown.resize(60, 20)
+        shown.wait_for("needs 80x24")
+        shown.resize(80, 24)
+        shown.wait_for("? help")
+        cco.stop()
+        shown.wait_for("daemon away")
+        shown.press("q")
+        wait_until(shown.has_ended, "q ends it")
+
+
+def test_pictures_are_of_the_real_program(tmp_path: Path) -> None:
+    screenshots.main(tmp_path)
+    for name, _, text in screenshots.SHOTS:
+        drawn = ElementTree.parse(tmp_path / f"tui-{name}.svg").getroot()
+        words = " ".join("".join(each.itertext()) for each in drawn.iter(f"{{{svg.XMLNS}}}text"))
+        plain = (tmp_path / f"tui-{name}.txt").read_text()
+        assert text in plain
+        assert sorted(plain.replace(" ", "").replace("\n", "")) == sorted(words.replace(" ", ""))

@@ -3,11 +3,10 @@
 
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.daemon import CCO, Daemon
-from tests.integration.dashboard import dashboard, fill, rows
+from tests.daemon import Daemon
+from tests.integration.dashboard import dashboard, dashboard_of, fill, rows
 from tests.mounting import wait_until
 from tests.wire import Counter, counted
 
@@ -61,7 +60,7 @@ def test_memory_of_an_open_dashboard_does_not_grow(cco: Daemon) -> None:
     socket, environ = through(cco)
     with counted(socket, cco.socket) as counter, dashboard(cco, environ=environ) as shown:
         shown.wait_for("requests 300")
-        (process,) = _dashboards(cco)
+        process = dashboard_of(cco)
         for number, view in enumerate(VIEWS, start=1):  # everything was used once
             shown.press(str(number))
             wait_for_rounds(counter, 2, view)
@@ -71,11 +70,3 @@ def test_memory_of_an_open_dashboard_does_not_grow(cco: Daemon) -> None:
         wait_for_rounds(counter, ROUNDS, "Overview")
         assert process.memory_info().rss - before < 256 * 1024
         assert process.num_threads() == 2
-
-
-def _dashboards(cco: Daemon) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter()
-        if process.cmdline() == [*CCO, "tui"] and str(cco.base) in process.environ().get("HOME", "")
-    ]

@@ -85,6 +85,7 @@ HOSTS: Final = {
     "www.debian.org": "name of a file format",
     "www.freedesktop.org": "documentation of systemd",
     "www.rfc-editor.org": "standards",
+    "www.w3.org": "the name space of SVG",
 }
 """Hosts that a text may name. Where packages come from is for each machine's settings to say."""
 
