@@ -142,23 +142,38 @@ def test_list_is_told_as_each_one_ends(served: Daemon) -> None:
     assert {row["project"] for row in mine} == {str(served.home)}
 
 
+LIMITS = "[agents]\nmax_concurrent = 2\nqueue_timeout_s = 1\n"
+"""Nobody who asks whether there is a turn keeps another one from having it."""
+
+
 @pytest.mark.parametrize("is_list", [False, True])
 @pytest.mark.parametrize("directive", ["stall", "slow 30"])
 def test_caller_that_goes_away_ends_what_it_began(
     directive: str, is_list: bool, cco: Daemon
 ) -> None:
-    cco.configure("[agents]\nmax_concurrent = 2\nqueue_timeout_s = 0\n")
+    cco.configure(LIMITS)
     cco.start()
     tasks = [asked(f"offline: {directive}\nTask {n}", stream=True) for n in range(4)]
-    threads = cco.worker.num_threads()
     with asking(cco, {"invocations": tasks} if is_list else tasks[0]) as response:
         assert response.status == 200
-        wait_until(lambda: not is_idle(cco) or not is_list, "all turns are taken")
+        wait_until(lambda: not is_list or not is_idle(cco), "all turns are taken")
     wait_until(lambda: is_idle(cco), "there is a turn again")
 
     began = 2 if is_list else 1
     wait_until(lambda: sum(row["partial"] for row in rows(cco)) == began, "they are in the ledger")
-    wait_until(lambda: cco.worker.num_threads() <= threads + 4, "no thread is left")
+
+
+def test_lists_that_are_left_leave_no_thread(cco: Daemon) -> None:
+    cco.configure(LIMITS)
+    cco.start()
+    assert is_idle(cco)
+    threads = cco.worker.num_threads()
+    for nth in range(12):
+        tasks = [asked(f"offline: stall\nTask {nth} {n}") for n in range(4)]
+        with asking(cco, {"invocations": tasks}) as response:
+            assert response.status == 200
+    wait_until(lambda: is_idle(cco), "there is a turn again")
+    wait_until(lambda: cco.worker.num_threads() < threads + 12, "no thread is left")
 
 
 def test_turns_are_counted_over_all_callers_and_reloads(cco: Daemon) -> None:
