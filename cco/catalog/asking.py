@@ -2,9 +2,10 @@
 """The program by which a hook asks the daemon without being heard where nobody answers; pure.
 
 Claude Code can post a hook's input itself (``http``), but tells its user of some events when that
-fails. For those the plugin has this program, in bash, so that nothing else need be installed: it
-posts what comes by standard input, and prints the answer of a 200. Whatever goes wrong it prints
-nothing and ends with 0, at once where nobody listens.
+fails, and of any command of a plugin whose folder is gone. So there is this program, in bash, that
+nothing else need be installed: it posts what comes by standard input, and prints the answer of a
+200. Whatever goes wrong it prints nothing and ends with 0, at once where nobody listens. It lies in
+the plugin; the hooks that run it are given to Claude Code with the session's settings.
 """
 
 from typing import Final
@@ -48,6 +49,6 @@ def program(hooks_url: str) -> str:
 
 
 def command(event: str) -> str:
-    """Return the shell's command for an event; also the program itself may be away."""
+    """Return the shell's command for an event; with the mount, the program itself may be away."""
     # -p: nothing that the environment tells bash to read or to be is of interest here.
-    return f'bash -p "${{CLAUDE_PLUGIN_ROOT}}/{PATH}" {event} 2>/dev/null || :'
+    return f'bash -p "${{ORCHESTRATOR_VFS_MOUNT}}/plugin/{PATH}" {event} 2>/dev/null || :'

@@ -24,6 +24,7 @@ __all__ = [
     "plugin_files",
     "plugin_manifest",
     "rules_document",
+    "session_hooks",
     "startup_context",
 ]
 
@@ -102,7 +103,9 @@ def plugin_files(catalog: Catalog, *, version: str, hooks_url: str) -> dict[str,
     url = urlsplit(hooks_url)
     if url.scheme != "http" or not url.hostname or url.query or url.fragment or "$" in hooks_url:
         raise ValueError(f"not a URL for hooks: {hooks_url!r}")
-    plugged = _by_event(catalog.hooks, lambda hook: _plugin_hook(hook, hooks_url.rstrip("/")))
+    url_of_hooks = hooks_url.rstrip("/")
+    hooks = [hook for hook in catalog.hooks if hook.transport != "ask"]
+    plugged = _by_event(hooks, lambda hook: _plugin_hook(hook, url_of_hooks))
     made = {
         MANIFEST: plugin_manifest(catalog, version=version).encode(),
         "hooks/hooks.json": _json({"hooks": plugged}),
@@ -169,13 +172,20 @@ def _hook_row(hook: Hook) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value != ""}
 
 
+def session_hooks(catalog: Catalog) -> dict[str, Any]:
+    """Return the hooks that are in a session's settings, as Claude Code reads them there."""
+    asked = [hook for hook in catalog.hooks if hook.transport == "ask"]
+    return _by_event(
+        asked,
+        lambda hook: _hook_entry(hook, {"type": "command", "command": asking.command(hook.event)}),
+    )
+
+
 def _plugin_hook(hook: Hook, hooks_url: str) -> dict[str, Any]:
     if hook.transport == "cat":
         # With the daemon away there is no file: print nothing, and let the session start.
         command = f'cat "${{CLAUDE_PLUGIN_ROOT}}/{hook.file}" 2>/dev/null || :'
         action: dict[str, Any] = {"type": "command", "command": command}
-    elif hook.transport == "ask":
-        action = {"type": "command", "command": asking.command(hook.event)}
     else:
         action = {
             "type": "http",
@@ -183,6 +193,10 @@ def _plugin_hook(hook: Hook, hooks_url: str) -> dict[str, Any]:
             "headers": {"x-cco-session": f"${{{SESSION_VARIABLE}}}"},
             "allowedEnvVars": [SESSION_VARIABLE],
         }
+    return _hook_entry(hook, action)
+
+
+def _hook_entry(hook: Hook, action: Mapping[str, Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"matcher": hook.matcher} if hook.matcher else {}
     return {**entry, "hooks": [{**action, "timeout": hook.timeout_s}]}
 

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -150,6 +151,7 @@ def plan(
     known: tuple[int, ...],
     is_anthropic: bool,
     file: Path,
+    hooks: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
     """Return how to start Claude Code in a session.
 
@@ -166,6 +168,7 @@ def plan(
         is_anthropic: the session's requests end at Anthropic. Others know neither deferred tools
             nor the block that attributes a request, which is in their prompt cache's way.
         file: where settings go that are not only ours.
+        hooks: by event, as Claude Code's settings have them.
 
     Raises:
         ConfigError: the user's ``--settings`` cannot be read.
@@ -193,7 +196,9 @@ def plan(
         listed = environ[name] if name in environ else environ.get(other, "")
         added[name] = _with_loopback(listed, api_url)
     rest, theirs = split_settings(arguments)
-    ours = {"env": {"ANTHROPIC_BASE_URL": base_url}}
+    ours: dict[str, Any] = {"env": {"ANTHROPIC_BASE_URL": base_url}}
+    if hooks:
+        ours["hooks"] = dict(hooks)
     if theirs is None:
         told, file_text = json.dumps(ours), ""
     else:
@@ -281,8 +286,15 @@ def decode_settings(given: str) -> dict[str, Any]:
 
 
 def _merge(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
-    env = theirs.get("env")
-    return {**theirs, "env": {**(env if isinstance(env, dict) else {}), **ours["env"]}}
+    """Return the user's settings with ours over them; hooks of both run."""
+    env, hooks = theirs.get("env"), theirs.get("hooks")
+    merged = {**theirs, "env": {**(env if isinstance(env, dict) else {}), **ours["env"]}}
+    if "hooks" in ours:
+        merged["hooks"] = dict(hooks) if isinstance(hooks, dict) else {}
+        for event, rows in ours["hooks"].items():
+            former = merged["hooks"].get(event)
+            merged["hooks"][event] = [*(former if isinstance(former, list) else []), *rows]
+    return merged
 
 
 def _with_loopback(listed: str, api_url: str) -> str:

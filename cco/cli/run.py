@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from cco import configfile, paths
@@ -73,7 +74,13 @@ def launch(
     made = start.register()
     tell(f"session {made['id']}, project {start.project}")
     tell(f"agents: {made['agents']}, ~{made['contextTokens']} tokens of context")
-    plan = start.plan(mount=mount, api_url=api_url, session=made["id"], token=made["token"])
+    plan = start.plan(
+        mount=mount,
+        api_url=api_url,
+        session=made["id"],
+        token=made["token"],
+        hooks=made.get("hooks", {}),
+    )
     _write_settings(plan, runtime=start.paths.runtime)
     tell(f"launching Claude Code {'.'.join(map(str, start.version))}")
     _execute(plan.argv, plan.environ)
@@ -142,7 +149,15 @@ class _Start:
         told: dict[str, Any] = self.service.client.call("POST", "/api/sessions", asked)
         return told
 
-    def plan(self, *, mount: Path, api_url: str, session: str, token: str) -> claude.Plan:
+    def plan(
+        self,
+        *,
+        mount: Path,
+        api_url: str,
+        session: str,
+        token: str,
+        hooks: Mapping[str, Any] = MappingProxyType({}),
+    ) -> claude.Plan:
         """Return what to execute."""
         return claude.plan(
             self._claude,
@@ -156,6 +171,7 @@ class _Start:
             known=self.version,
             is_anthropic=claude.is_anthropic(self.upstream, self.settings.upstream),
             file=self.paths.runtime / f"cco-settings-{os.getpid()}.json",
+            hooks=hooks,
         )
 
 

@@ -3,12 +3,12 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -132,16 +132,19 @@ def test_specialist_is_suggested_where_the_task_calls_for_one(place: Place) -> N
     assert "is the specialist for this" not in said(place)
 
 
-def unplug(place: Place, *, end: bool = False) -> Path:
+def unplug(place: Place, *, end: bool = False) -> list[str]:
     """Copy the plugin as a session reads it, then stop the daemon: its hooks have nobody to ask.
+
+    Returns options for Claude Code, with the session's own hooks.
 
     Args:
         place: whose plugin.
         end: whether it is to have a hook for SessionEnd, too.
     """
     script = f"cp -r {place.plugin} {place.base}/plugin && chmod -R u+w {place.base}/plugin"
-    session = place.launch()
-    assert place.execute(["sh", "-c", script], {"CCO_SESSION": session.token}).status == 0
+    asked = {"pid": os.getpid(), "cwd": str(place.project), "project": str(place.project)}
+    session = place.client.call("POST", "/api/sessions", asked)
+    assert place.execute(["sh", "-c", script], {"CCO_SESSION": session["token"]}).status == 0
     plugin = place.base / "plugin"
     shutil.rmtree(plugin / "context")
     if end:
@@ -151,22 +154,30 @@ def unplug(place: Place, *, end: bool = False) -> Path:
         url = posted["url"].replace("SubagentStop", "SessionEnd")
         hooks["hooks"]["SessionEnd"] = [{"hooks": [{**posted, "url": url}]}]
         file.write_text(json.dumps(hooks))
-    place.end_sessions()
     place.stop()
-    return plugin
+    assert set(session["hooks"]) == {"PreCompact", "UserPromptSubmit"}
+    settings = json.dumps({"hooks": session["hooks"]})
+    return ["--plugin-dir", str(plugin), "--settings", settings]
 
 
-def ask_unplugged(place: Place, plugin: Path, prompt: str, *options: str) -> Done:
-    words = [str(capabilities.claude()), "--plugin-dir", str(plugin), *asking(prompt, *options)]
-    return place.execute(
-        words, {"ANTHROPIC_BASE_URL": place.upstream.url, "CCO_SESSION": "of-a-session-that-was"}
-    )
+def unplugged(place: Place) -> dict[str, str]:
+    """Return what such a session has in its environment, but for the upstream."""
+    return {
+        "ANTHROPIC_BASE_URL": place.upstream.url,
+        "CCO_SESSION": "of-a-session-that-was",
+        "ORCHESTRATOR_VFS_MOUNT": str(place.mount),
+    }
+
+
+def ask_unplugged(place: Place, plugged: list[str], prompt: str, *options: str) -> Done:
+    words = [str(capabilities.claude()), *plugged, *asking(prompt, *options)]
+    return place.execute(words, unplugged(place))
 
 
 def test_hooks_without_a_daemon_leave_no_trace(place: Place) -> None:
-    plugin = unplug(place)
-    done = ask_unplugged(place, plugin, f"{TEAM}\n{SPECIAL}")
-    compacted = ask_unplugged(place, plugin, "/compact", "--resume", done.told["session_id"])
+    plugged = unplug(place)
+    done = ask_unplugged(place, plugged, f"{TEAM}\n{SPECIAL}")
+    compacted = ask_unplugged(place, plugged, "/compact", "--resume", done.told["session_id"])
 
     for one in (done, compacted):
         assert (one.status, one.err, one.told["is_error"]) == (0, "", False)
@@ -175,13 +186,8 @@ def test_hooks_without_a_daemon_leave_no_trace(place: Place) -> None:
 
 
 def test_nobody_at_a_terminal_hears_of_hooks_without_a_daemon(place: Place) -> None:
-    words = [str(capabilities.claude()), "--model", MODELS["sonnet"]]
-    words += ["--plugin-dir", str(unplug(place))]
-    environ = place.environ(
-        ANTHROPIC_BASE_URL=place.upstream.url,
-        CCO_SESSION="of-a-session-that-was",
-        CLAUDE_CODE_DISABLE_TERMINAL_TITLE="1",
-    )
+    words = [str(capabilities.claude()), "--model", MODELS["sonnet"], *unplug(place)]
+    environ = place.environ(CLAUDE_CODE_DISABLE_TERMINAL_TITLE="1", **unplugged(place))
     socket = place.base / "tmux"
     with terminal(words, socket=socket, environ=environ, directory=place.project) as shown:
         shown.wait_for("? for shortcuts")

@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from cco.api import given
 from cco.api.answers import tagged
 from cco.api.services import Services
+from cco.catalog import render
 from cco.catalog.catalog import Catalog
 from cco.errors import ConfigError, RequestError, StoreError
 from cco.ledger import lately, reports
@@ -41,7 +42,11 @@ def blueprint(services: Services) -> Blueprint:
         # Its first prompt asks for a suggestion, and waits for it.
         prepare = services.team(session).router.prepare
         threading.Thread(target=prepare, name="prepare", daemon=True).start()
-        seen = {"agents": len(team.agents), "contextTokens": team.context_tokens}
+        seen = {
+            "agents": len(team.agents),
+            "contextTokens": team.context_tokens,
+            "hooks": render.session_hooks(services.catalog),
+        }
         return jsonify({"id": session.id, "token": token, **seen}), 201
 
     @routes.get("")

@@ -19,21 +19,21 @@ JSON = "Content-Type: application/json"
 
 
 def run(
-    plugin: Path, url: str, *, given: str = GIVEN, **environ: str
+    mount: Path, url: str, *, given: str = GIVEN, **environ: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command of a hook as Claude Code does."""
-    path = plugin / asking.PATH
+    path = mount / "plugin" / asking.PATH
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(asking.program(f"{url}/api/hooks"))
-    return execute(plugin, given, **environ)
+    return execute(mount, given, **environ)
 
 
-def execute(plugin: Path, given: str = "{}", **environ: str) -> "subprocess.CompletedProcess[str]":
+def execute(mount: Path, given: str = "{}", **environ: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["sh", "-c", asking.command("PreCompact")],
         env={
             "PATH": os.environ["PATH"],
-            "CLAUDE_PLUGIN_ROOT": str(plugin),
+            "ORCHESTRATOR_VFS_MOUNT": str(mount),
             "CCO_SESSION": "a-token",
             **environ,
         },

@@ -242,11 +242,13 @@ def test_package_renders_every_agent_with_its_own_body() -> None:
         assert rendered.endswith(b"\n---\n" + agent.body.encode())
 
 
-def test_hook_that_asks_is_a_command_of_the_plugins_own_program() -> None:
+def test_hook_that_asks_is_in_the_settings_of_a_session() -> None:
     hook = Hook("UserPromptSubmit", "ask", 5, "Why")
     files = plugin(make_catalog(hooks=[hook]))
 
-    (entry,) = json.loads(files["hooks/hooks.json"])["hooks"]["UserPromptSubmit"]
     command = asking.command("UserPromptSubmit")
-    assert entry == {"hooks": [{"type": "command", "command": command, "timeout": 5}]}
+    assert render.session_hooks(make_catalog(hooks=[hook])) == {
+        "UserPromptSubmit": [{"hooks": [{"type": "command", "command": command, "timeout": 5}]}]
+    }
+    assert json.loads(files["hooks/hooks.json"]) == {"hooks": {}}
     assert files[asking.PATH].decode() == asking.program(URL)

@@ -244,6 +244,7 @@ def planned(
     known: tuple[int, ...] = (2, 1, 197),
     is_anthropic: bool = True,
     api_url: str = "http://127.0.0.1:3000",
+    **more: Any,
 ) -> Plan:
     return plan(
         Path("/bin/claude"),
@@ -253,6 +254,7 @@ def planned(
         api_url=api_url,
         session="0123456789abcdef",
         token=TOKEN,
+        **more,
         haiku="claude-haiku-x",
         known=known,
         is_anthropic=is_anthropic,
@@ -530,3 +532,17 @@ def test_settings_that_lead_to_a_device_hold_nothing(tmp_path: Path) -> None:
 def test_versions_are_in_order() -> None:
     assert claude.MINIMUM < claude.NO_ATTRIBUTION_BEFORE
     assert re.fullmatch(r"\d+\.\d+\.\d+", ".".join(map(str, claude.MINIMUM)))
+
+
+def test_hooks_of_the_session_run_beside_the_users() -> None:
+    ours = {"PreCompact": [{"hooks": ["ours"]}], "UserPromptSubmit": [{"hooks": ["ours"]}]}
+    theirs = {"hooks": {"PreCompact": [{"hooks": ["theirs"]}], "Stop": [{"hooks": ["theirs"]}]}}
+
+    alone = planned(hooks=ours)
+    assert json.loads(alone.argv[alone.argv.index("--settings") + 1])["hooks"] == ours
+    merged = json.loads(planned("--settings", json.dumps(theirs), hooks=ours).file_text)
+    assert merged["hooks"] == {
+        "PreCompact": [{"hooks": ["theirs"]}, {"hooks": ["ours"]}],
+        "Stop": [{"hooks": ["theirs"]}],
+        "UserPromptSubmit": [{"hooks": ["ours"]}],
+    }

@@ -18,9 +18,10 @@ def test_session_is_made_listed_and_ended(house: House) -> None:
     answer = house.ask("POST", "/api/sessions", {**GOOD, "upstream": "https://x.example/"})
     assert answer.status_code == 201
     made = answer.get_json()
-    assert set(made) == {"id", "token", "agents", "contextTokens"}
+    assert set(made) == {"id", "token", "agents", "contextTokens", "hooks"}
     assert made["agents"] == len(house.services.catalog.agents)
     assert made["contextTokens"] == house.services.catalog.context_tokens
+    assert set(made["hooks"]) == {"PreCompact", "UserPromptSubmit"}
 
     (told,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told.pop("startedAt"))
