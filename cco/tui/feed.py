@@ -106,11 +106,15 @@ class Feed:
                     return
                 queries, self._wanted = self._wanted or (), None
                 self._busy += 1
+            is_away = False
             for query in queries:
-                answer = self._answer(query)
-                self._put(answer)
-                if _is_away(answer) or self._is_over():
-                    break  # who does not answer the first would keep us waiting for each
+                if self._is_over():
+                    break
+                # Who does not answer one question would keep us waiting for each.
+                if not (is_away and query.target):
+                    answer = self._answer(query)
+                    is_away = is_away or _is_away(answer)
+                    self._put(answer)
             with self._changed:
                 self._busy -= 1
             self._wake()

@@ -6,6 +6,7 @@ loaded by then would be a tenth of the dashboard's memory for as long as it is o
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -41,8 +42,10 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         start=lambda: start([sys.executable, *START], environ),
     )
     model = Model(interval_s=float(interval), project=project, other_project=other)
+    app = App(model, outside)
+    signal.signal(signal.SIGTERM, lambda *_: app.end())  # with the terminal as it was
     try:
-        App(model, outside).run()
+        app.run()
     except KeyboardInterrupt:
         return INTERRUPTED
     return os.EX_OK

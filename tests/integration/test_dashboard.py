@@ -2,6 +2,8 @@
 """The dashboard in a real terminal, of a real daemon: keys are typed, and screens looked at."""
 
 import re
+import shlex
+import signal
 import sys
 import time
 from datetime import date
@@ -14,9 +16,17 @@ from cco.tui import figures
 from cco.tui.views.requests import tokens
 from tests import recomputed, screenshots, svg
 from tests.capabilities import DEBIAN
-from tests.daemon import Daemon
+from tests.daemon import CCO, Daemon
 from tests.integration import test_reports
-from tests.integration.dashboard import dashboard, fill, line_with, rows, settled, told
+from tests.integration.dashboard import (
+    dashboard,
+    dashboard_of,
+    fill,
+    line_with,
+    rows,
+    settled,
+    told,
+)
 from tests.integration.traffic import ask
 from tests.mounting import wait_until
 from tests.screens import compare, normalised
@@ -239,6 +249,8 @@ def test_daemon_dies_and_returns(cco: Daemon) -> None:
         assert "\x1b[38;5;32m" not in styled  # what graphs are drawn in
         shown.press("2")  # and can be walked through
         shown.wait_for("30 known")
+        shown.press("6")  # the log tells what has happened
+        shown.wait_for("unmounted from")
         shown.press("D")
         shown.wait_for("the daemon is started")
         shown.wait_for(UP)
@@ -360,6 +372,19 @@ def test_help_and_mouse(cco: Daemon) -> None:
         # What a terminal sends for a press and a release at column 37, line 3 (SGR or X10 form).
         shown.tmux("send-keys", "-l", "\x1b[<0;37;3M\x1b[<0;37;3m")
         shown.wait_for("[4 Sessions]")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_terminal_is_as_it_was_whatever_ends_it(cco: Daemon, number: signal.Signals) -> None:
+    script = f"{shlex.join(CCO)} tui; echo status $?; stty -a; read line"
+    with dashboard(cco, program=("sh", "-c", script)) as shown:
+        shown.wait_for("no data yet")
+        dashboard_of(cco).send_signal(number)
+        screen = shown.wait_for("icanon")
+        assert "-icanon" not in screen
+        assert "-echo " not in screen
+        assert f"status {0 if number == signal.SIGTERM else 130}" in screen
+        assert "no data yet" not in screen  # it had a screen of its own
 
 
 @pytest.mark.needs("debian-urwid")

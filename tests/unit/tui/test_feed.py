@@ -92,10 +92,11 @@ def test_health_that_is_ill_is_an_answer(socket_path: Path) -> None:
 
 def test_daemon_that_is_away_is_asked_one_question_a_round(socket_path: Path) -> None:
     with feeding(socket_path) as (feed, _):
-        feed.ask([ONE, TWO])
-        (answer,) = collect(feed, 1)
+        feed.ask([ONE, TWO, Query("log", read=lambda: "why it is")])
+        answer, log = collect(feed, 2)
         assert answer.error is not None
         assert answer.error.code == "daemon-unavailable"
+        assert log.document == "why it is"  # what is read here is wanted all the more
 
         with Oracle(socket_path).serving() as oracle:
             oracle.answers = {"/one": (200, {"a": 1}), "/two": (200, {})}
