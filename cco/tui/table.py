@@ -69,6 +69,30 @@ class Column:
     """Sorted by it, the largest comes first."""
 
 
+def figure(
+    title: str,
+    value: Callable[[Row], Any],
+    show: Callable[[Any], str],
+    *,
+    low: int,
+    high: int,
+    style: Callable[[Row], str] = lambda row: "",
+    drop: int = 0,
+) -> Column:
+    """Return a column of figures: flush right, and sorted by it the largest comes first."""
+    return Column(
+        title=title,
+        value=value,
+        show=lambda row, _: show(value(row)),
+        style=style,
+        low=low,
+        high=high,
+        right=True,
+        drop=drop,
+        falls=True,
+    )
+
+
 class Placed(NamedTuple):
     """A column and how wide it is."""
 

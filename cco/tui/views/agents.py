@@ -9,9 +9,9 @@ from cco.tui import figures
 from cco.tui.feed import Query
 from cco.tui.graph import bar
 from cco.tui.model import PERIODS, Model
-from cco.tui.table import Column, Look, Row
+from cco.tui.table import Column, Look, Row, figure
 from cco.tui.text import Line
-from cco.tui.views.view import View, section
+from cco.tui.views.view import View, errors_style, section
 
 SHARE_BAR: Final = 10
 
@@ -71,15 +71,7 @@ COLUMNS: Final = (
         low=20,
         high=44,
     ),
-    Column(
-        title="cost",
-        show=lambda row, _: figures.usd(row["costUsd"]),
-        value=lambda row: row["costUsd"],
-        low=9,
-        high=12,
-        right=True,
-        falls=True,
-    ),
+    figure("cost", lambda row: row["costUsd"], figures.usd, low=9, high=12),
     Column(
         title="share",
         show=_share,
@@ -88,44 +80,10 @@ COLUMNS: Final = (
         high=SHARE_BAR + 7,
         falls=True,
     ),
-    Column(
-        title="calls",
-        show=lambda row, _: figures.count(row["requests"]),
-        value=lambda row: row["requests"],
-        low=7,
-        high=9,
-        right=True,
-        falls=True,
-    ),
-    Column(
-        title="errors",
-        show=lambda row, _: figures.count(row["errors"]),
-        value=lambda row: row["errors"],
-        style=lambda row: "bad" if row["errors"] else "dim",
-        low=6,
-        high=8,
-        right=True,
-        falls=True,
-    ),
-    Column(
-        title="tokens",
-        show=lambda row, _: figures.count(row["tokens"]["total"]),
-        value=lambda row: row["tokens"]["total"],
-        low=7,
-        high=9,
-        right=True,
-        falls=True,
-    ),
-    Column(
-        title="saved",
-        show=lambda row, _: figures.usd(row["savedUsd"]),
-        value=lambda row: row["savedUsd"],
-        low=8,
-        high=10,
-        right=True,
-        falls=True,
-        drop=1,
-    ),
+    figure("calls", lambda row: row["requests"], figures.count, low=7, high=9),
+    figure("errors", lambda row: row["errors"], figures.count, low=6, high=8, style=errors_style),
+    figure("tokens", lambda row: row["tokens"]["total"], figures.count, low=7, high=9),
+    figure("saved", lambda row: row["savedUsd"], figures.usd, low=8, high=10, drop=1),
 )
 
 VIEW: Final = View(

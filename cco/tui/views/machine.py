@@ -8,7 +8,7 @@ from cco.tui import figures
 from cco.tui.feed import Query
 from cco.tui.graph import bar
 from cco.tui.model import Model
-from cco.tui.table import Column, Look, Row
+from cco.tui.table import Column, Look, Row, figure
 from cco.tui.text import Line
 from cco.tui.views.view import View, section
 
@@ -70,34 +70,8 @@ def _bar(title: str, share: float | None, look: Look) -> Line:
     return [("dim", f" {title:<13}"), (style, full), ("dim", rest)]
 
 
-def _percent(row: Row, look: Look) -> str:
-    del look
-    value = row.get("cpuPercent")
+def _percent(value: float | None) -> str:
     return figures.UNKNOWN if value is None else f"{value:.1f}%"
-
-
-def _count(member: str, title: str) -> Column:
-    return Column(
-        title=title,
-        show=lambda row, _: figures.whole(row.get(member)),
-        value=lambda row: row.get(member),
-        low=8,
-        high=12,
-        right=True,
-        falls=True,
-    )
-
-
-def _size(member: str, title: str) -> Column:
-    return Column(
-        title=title,
-        show=lambda row, _: figures.size(row.get(member)),
-        value=lambda row: row.get(member),
-        low=9,
-        high=12,
-        right=True,
-        falls=True,
-    )
 
 
 COLUMNS: Final = (
@@ -106,6 +80,7 @@ COLUMNS: Final = (
         show=lambda row, _: row["process"],
         value=lambda row: row["process"],
         low=12,
+        high=24,
     ),
     Column(
         title="pid",
@@ -115,19 +90,11 @@ COLUMNS: Final = (
         high=10,
         right=True,
     ),
-    Column(
-        title="processor",
-        show=_percent,
-        value=lambda row: row.get("cpuPercent"),
-        low=9,
-        high=12,
-        right=True,
-        falls=True,
-    ),
-    _size("pssBytes", "PSS"),
-    _size("rssBytes", "RSS"),
-    _count("threads", "threads"),
-    _count("openFiles", "files"),
+    figure("processor", lambda row: row.get("cpuPercent"), _percent, low=9, high=12),
+    figure("PSS", lambda row: row.get("pssBytes"), figures.size, low=9, high=12),
+    figure("RSS", lambda row: row.get("rssBytes"), figures.size, low=9, high=12),
+    figure("threads", lambda row: row.get("threads"), figures.whole, low=8, high=12),
+    figure("files", lambda row: row.get("openFiles"), figures.whole, low=8, high=12),
 )
 
 VIEW: Final = View(

@@ -7,7 +7,7 @@ from typing import Final
 from cco.tui import figures
 from cco.tui.feed import Query
 from cco.tui.model import MAX_REQUESTS, Model
-from cco.tui.table import Column, Look, Row
+from cco.tui.table import Column, Look, Row, figure
 from cco.tui.text import Line
 from cco.tui.views.view import View, members, section
 
@@ -87,42 +87,10 @@ COLUMNS: Final = (
         low=6,
         high=6,
     ),
-    Column(
-        title="tokens",
-        show=lambda row, _: figures.count(tokens(row)),
-        value=tokens,
-        low=6,
-        high=8,
-        right=True,
-        falls=True,
-    ),
-    Column(
-        title="cost",
-        show=lambda row, _: figures.usd(row["costUsd"]),
-        value=lambda row: row["costUsd"],
-        low=7,
-        high=9,
-        right=True,
-        falls=True,
-    ),
-    Column(
-        title="took",
-        show=lambda row, _: figures.took(row["latencyMs"]),
-        value=lambda row: row["latencyMs"],
-        low=5,
-        high=7,
-        right=True,
-        falls=True,
-    ),
-    Column(
-        title="first",
-        show=lambda row, _: figures.took(row["ttftMs"]),
-        value=lambda row: row["ttftMs"],
-        low=5,
-        high=7,
-        right=True,
-        falls=True,
-    ),
+    figure("tokens", tokens, figures.count, low=6, high=8),
+    figure("cost", lambda row: row["costUsd"], figures.usd, low=7, high=9),
+    figure("took", lambda row: row["latencyMs"], figures.took, low=5, high=7),
+    figure("first", lambda row: row["ttftMs"], figures.took, low=5, high=7),
     Column(
         title="project",
         show=lambda row, _: row["project"] or figures.UNKNOWN,

@@ -7,7 +7,7 @@ from typing import Final
 from cco.tui import figures
 from cco.tui.feed import Query
 from cco.tui.model import Model
-from cco.tui.table import Column, Look, Row
+from cco.tui.table import Column, Look, Row, figure
 from cco.tui.text import Line
 from cco.tui.views.view import View, section
 
@@ -47,15 +47,7 @@ COLUMNS: Final = (
         high=8,
         right=True,
     ),
-    Column(
-        title="cost",
-        show=lambda row, _: figures.usd(row["costUsd"]),
-        value=lambda row: row["costUsd"],
-        low=9,
-        high=11,
-        right=True,
-        falls=True,
-    ),
+    figure("cost", lambda row: row["costUsd"], figures.usd, low=9, high=11),
     Column(
         title="running agents",
         show=_running,

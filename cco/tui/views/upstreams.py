@@ -7,9 +7,9 @@ from typing import Any, Final
 from cco.tui import figures
 from cco.tui.feed import Query
 from cco.tui.model import Model
-from cco.tui.table import Column, Look, Row
+from cco.tui.table import Column, Look, Row, figure
 from cco.tui.text import Line
-from cco.tui.views.view import View, section
+from cco.tui.views.view import View, errors_style, section
 
 _ODD: Final = ("", "?", "?")
 SIGNS: Final = {
@@ -46,18 +46,8 @@ def _breaker(row: Row, look: Look) -> str:
     return f"{word} ({row['lastError']})" if row["lastError"] else word
 
 
-def _took(member: str, percent: str) -> tuple[Any, Any]:
-    return (
-        lambda row, _: figures.took(row[member][percent]),
-        lambda row: row[member][percent],
-    )
-
-
-def _quickness(title: str, member: str, percent: str, drop: int) -> Column:
-    show, value = _took(member, percent)
-    return Column(
-        title=title, show=show, value=value, low=9, high=10, right=True, falls=True, drop=drop
-    )
+def _quickness(title: str, member: str, percent: str, *, drop: int = 0) -> Column:
+    return figure(title, lambda row: row[member][percent], figures.took, low=9, high=10, drop=drop)
 
 
 COLUMNS: Final = (
@@ -70,29 +60,12 @@ COLUMNS: Final = (
     ),
     Column(title="state", show=state, value=lambda row: row["state"], style=style, low=11, high=11),
     Column(title="breaker", show=_breaker, low=20, high=44),
-    Column(
-        title="calls",
-        show=lambda row, _: figures.count(row["requests"]),
-        value=lambda row: row["requests"],
-        low=6,
-        high=8,
-        right=True,
-        falls=True,
-    ),
-    Column(
-        title="errors",
-        show=lambda row, _: figures.count(row["errors"]),
-        value=lambda row: row["errors"],
-        style=lambda row: "bad" if row["errors"] else "dim",
-        low=6,
-        high=8,
-        right=True,
-        falls=True,
-    ),
-    _quickness("took p50", "latencyMs", "p50", 0),
-    _quickness("took p95", "latencyMs", "p95", 0),
-    _quickness("first p50", "ttftMs", "p50", 2),
-    _quickness("first p95", "ttftMs", "p95", 3),
+    figure("calls", lambda row: row["requests"], figures.count, low=6, high=8),
+    figure("errors", lambda row: row["errors"], figures.count, low=6, high=8, style=errors_style),
+    _quickness("took p50", "latencyMs", "p50"),
+    _quickness("took p95", "latencyMs", "p95"),
+    _quickness("first p50", "ttftMs", "p50", drop=2),
+    _quickness("first p95", "ttftMs", "p95", drop=3),
 )
 
 

@@ -36,6 +36,11 @@ class View:
     """Lines about one row; None = its members as they are."""
 
 
+def errors_style(row: Row) -> str:
+    """Return the colour of a count of errors."""
+    return "bad" if row["errors"] else "dim"
+
+
 def section(title: str, columns: int, look: Look, *more: Line) -> Line:
     """Return a line that begins a part: a title in a rule, with pieces behind it."""
     line: Line = [("dim", look.rule), ("title", f" {title} ")]
