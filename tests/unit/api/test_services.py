@@ -227,3 +227,17 @@ def test_what_is_known_of_plans_outlives_a_reload(house: House) -> None:
     house.services.reload()
 
     assert house.services.limits is limits
+
+
+def test_broken_rules_of_the_user_are_told_with_their_line_and_the_rest_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / ".config/cco/rules.toml"
+    rules.parent.mkdir(parents=True)
+    rules.write_text("[taskPatterns]\nreview = '('\n'Go Specialist' = 'frobnicate'\n")
+    with open_house(tmp_path, monkeypatch) as house:
+        (warning,) = house.ask("GET", "/health").get_json()["warnings"]
+        told = house.ask("POST", "/api/route", {"task": "frobnicate the pull request"}).get_json()
+
+    assert warning["message"].startswith(f"{rules}:2: 'review' has the pattern '('")
+    assert told["agents"][0]["slug"] == "go-specialist"
