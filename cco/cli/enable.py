@@ -31,30 +31,39 @@ _HEAD: Final = "# Written by: cco daemon enable --system --user {name}\n"
 
 def run(service: Service, arguments: argparse.Namespace, *, uid: int) -> int:
     """Run `cco daemon enable` or `disable`."""
-    is_enable = arguments.verb == "enable"
+    is_enable, name = arguments.verb == "enable", arguments.user
     if not arguments.system:
-        if is_enable and arguments.user:
+        if name:
             raise RequestError(
                 "user-without-system",
-                "--user chooses the login of the system's daemon",
-                hint=f"Run: sudo cco daemon enable --system --user {arguments.user}",
+                "--user is the login of the system's daemon",
+                hint=f"Run: sudo cco daemon {arguments.verb} --system --user {name}",
             )
         return _enable(service, uid=uid) if is_enable else _disable(service)
-    words = f"{arguments.verb} --system" + (f" --user {arguments.user}" if is_enable else "")
-    if is_enable and not arguments.user:
+    if is_enable and not name:
         raise RequestError(
             "no-user",
             "the system's daemon serves one login, and none was named",
             hint="Run: sudo cco daemon enable --system --user NAME",
         )
     if uid != 0:
+        words = f"{arguments.verb} --system" + (f" --user {name}" if name else "")
         raise Denied(
             "root-needed",
             f"only root may {arguments.verb} the system's daemon",
             hint=f"Run: sudo cco daemon {words}",
         )
     manager = _manager(service)
-    return _enable_system(manager, arguments.user) if is_enable else _disable_system(manager)
+    if is_enable:
+        return _enable_system(manager, name)
+    served = service.other() or pwd.getpwuid(uid).pw_name
+    if name and name != served:
+        raise RequestError(
+            "another-login",
+            f"the system's daemon serves {served}, not {name}",
+            hint=f"Run: sudo cco daemon disable --system --user {served}",
+        )
+    return _disable_system(manager)
 
 
 def drop_ins(etc: Path) -> list[Path]:

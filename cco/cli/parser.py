@@ -198,7 +198,9 @@ def _add_daemon(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     disable = _add(verbs, "disable", "take that back")
     for verb in (enable, disable):
         verb.add_argument("--system", action="store_true", help="the system's daemon (as root)")
-    enable.add_argument("--user", metavar="NAME", help="the login that the system's daemon serves")
+        verb.add_argument(
+            "--user", metavar="NAME", help="the login that the system's daemon serves"
+        )
     _add(verbs, "run", "supervise it in the foreground, on hosts without systemd")
     _add_json(_add(verbs, "status", "say how it is; exit 0 running, 3 stopped, 1 ailing"))
     logs = _add(verbs, "logs", "show its log")

@@ -205,7 +205,9 @@ def test_root_controls_it_and_sees_nothing_of_it(alice: Chosen) -> None:
 
 
 def test_disable_leaves_the_ledger_and_nothing_else(running: Chosen) -> None:
-    running.root("cco daemon disable --system")
+    other = running.root("cco daemon disable --system --user bob", check=False)
+    assert (other.returncode, running.states()) == (65, RUNNING)
+    running.root("cco daemon disable --system --user alice")
     assert running.states() == OFF
     left = running.root("find /etc/systemd /run -name '*cco*'").stdout
     assert left == ""

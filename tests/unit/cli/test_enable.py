@@ -132,6 +132,7 @@ def test_disabling_it_stops_it_before_the_login_is_forgotten(
     ("words", "uid", "kind", "hint"),
     [
         ("enable --user ada", 1, RequestError, "Run: sudo cco daemon enable --system --user ada"),
+        ("disable --user ada", 1, RequestError, "Run: sudo cco daemon disable --system --user ada"),
         ("enable --system", 0, RequestError, "Run: sudo cco daemon enable --system --user NAME"),
         (
             "enable --system --user ada",
@@ -149,6 +150,17 @@ def test_what_cannot_be_names_the_command_that_can(
     with pytest.raises(kind) as caught:
         do(service, words, uid=uid)
     assert getattr(caught.value, "hint", None) == hint
+
+
+def test_disable_of_a_login_that_is_not_served_stops_nothing(
+    service: Managed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.scope = "--system"
+    monkeypatch.setattr(Managed, "other", lambda _self: "alice")
+    with pytest.raises(RequestError, match="serves alice, not bob"):
+        do(service, "disable --system --user bob", uid=0)
+    assert not (tmp_path / "asked").exists()
+    assert do(service, "disable --system --user alice", uid=0) == 0
 
 
 @pytest.mark.needs("root")
