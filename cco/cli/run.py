@@ -94,7 +94,10 @@ def show(arguments: Sequence[str], environ: Mapping[str, str], groups: Sequence[
     if health is not None:
         mount = Path(health["vfs"]["path"])
         api_url = _api_url(health, port=start.settings.server.port)
-    plan = start.plan(mount=mount, api_url=api_url, session="SESSION", token="TOKEN")
+    from cco.catalog import loader, render  # a launch is told by the daemon
+
+    hooks = render.session_hooks(loader.load(loader.BUILTIN, user=None))
+    plan = start.plan(mount=mount, api_url=api_url, session="SESSION", token="TOKEN", hooks=hooks)
     print("argv:", *plan.argv, sep="\n  ")
     added = [f"{name}={value}" for name, value in sorted(plan.added.items())]
     print("environment:", *added, sep="\n  ")

@@ -18,6 +18,8 @@ from typing import Any, Final
 
 import pytest
 
+from cco.catalog import render
+from cco.catalog.loader import BUILTIN, load
 from cco.offline.answer import NOTICE
 from cco.offline.server import OfflineUpstream
 from tests.daemon import CCO, fake_claude
@@ -38,6 +40,7 @@ if not settings.startswith("{"):
 told["settings"] = json.loads(settings)
 json.dump(told, sys.stdout)
 """
+HOOKS: Final = render.session_hooks(load(BUILTIN, user=None))
 ATTRIBUTION: Final = "x-anthropic-billing-header"
 """Begins the block by which the client attributes a request."""
 MANY_TOOLS: Final = """\
@@ -100,7 +103,10 @@ def test_environment_and_arguments_are_what_is_promised(place: Place) -> None:
     mount = place.mount
     assert told["argv"] == [
         *("--plugin-dir", f"{mount}/plugin"),
-        *("--settings", json.dumps({"env": {"ANTHROPIC_BASE_URL": f"{place.url}/s/{session}"}})),
+        *(
+            "--settings",
+            json.dumps({"env": {"ANTHROPIC_BASE_URL": f"{place.url}/s/{session}"}, "hooks": HOOKS}),
+        ),
         *("-p", "a b", "--resume", "x"),
     ]
     given = place.environ(**more)
@@ -171,7 +177,7 @@ def test_a_dry_run_shows_what_a_launch_does_and_does_nothing(place: Place) -> No
     assert f"CCO_SESSION={token}" in lines
     assert [line for line in lines if line.partition("=")[0] not in told["environ"]] == []
     assert [line for line in lines if told["environ"][line.split("=")[0]] not in line] == []
-    assert rest == "upstream:\n  as configured\n"
+    assert rest == "upstream:\n  as configured\nagents:\n  *\n"
 
 
 def test_direct_is_plain_claude_code_and_needs_no_daemon() -> None:
@@ -249,7 +255,11 @@ def test_settings_of_the_user_are_merged_in_a_private_file_that_goes(
     told = place.launch_claude("-p", "x", *words, "-c", environ=more).told
 
     base_url = told["environ"]["ANTHROPIC_BASE_URL"]
-    assert told["settings"] == {**theirs, "env": {"A": "1", "ANTHROPIC_BASE_URL": base_url}}
+    assert told["settings"] == {
+        **theirs,
+        "env": {"A": "1", "ANTHROPIC_BASE_URL": base_url},
+        "hooks": HOOKS,
+    }
     assert told["argv"][4:] == ["-p", "x", "-c"]
     assert stat.S_IMODE(told["mode"]) == 0o600
     assert Path(told["argv"][3]).parent == place.runtime
@@ -286,7 +296,7 @@ def test_a_project_gets_another_upstream_only_if_the_user_agrees(place: Place) -
     command = ["run", "--project", str(directory), "--dry-run"]
     done = place.launch_claude(*command, environ=tell(place))
     assert "is not a configured upstream: not used" in done.err
-    assert done.out.endswith("upstream:\n  as configured\n")
+    assert "upstream:\n  as configured\n" in done.out
 
 
 # Claude Code is not as it should be
