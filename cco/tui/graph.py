@@ -25,9 +25,7 @@ _LEFT: Final = (0x00, 0x40, 0x44, 0x46, 0x47)
 _RIGHT: Final = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
 
 
-def columns(
-    values: Sequence[float], *, width: int, height: int, charset: Charset, top: float | None = None
-) -> list[str]:
+def columns(values: Sequence[float], *, width: int, height: int, charset: Charset) -> list[str]:
     """Return a graph of values over its whole width, as lines from the top.
 
     Args:
@@ -35,7 +33,6 @@ def columns(
         width: of the graph, in characters.
         height: likewise.
         charset: to draw with.
-        top: the value of a full column; None = the largest.
     """
     slots = width * (2 if charset is Charset.BRAILLE else 1)
     latest = values[-slots:]
@@ -43,7 +40,7 @@ def columns(
         [latest[slot * len(latest) // slots] for slot in range(slots)] if latest else [0.0] * slots
     )
     levels = {Charset.BRAILLE: 4, Charset.BLOCK: 8, Charset.ASCII: 3}[charset]
-    heights = _heights(spread, full=levels * height, top=top)
+    heights = _heights(spread, full=levels * height)
     lines = []
     for row in range(height - 1, -1, -1):
         parts = [max(0, min(levels, value - row * levels)) for value in heights]
@@ -51,9 +48,9 @@ def columns(
     return lines
 
 
-def _heights(values: Sequence[float], *, full: int, top: float | None) -> list[int]:
+def _heights(values: Sequence[float], *, full: int) -> list[int]:
     """Return each value in levels; what is more than nothing can be seen."""
-    top = max(values, default=0.0) if top is None else top
+    top = max(values, default=0.0)
     if top <= 0:
         return [0] * len(values)
     return [max(1, round(full * min(value / top, 1))) if value > 0 else 0 for value in values]

@@ -12,7 +12,7 @@ from cco.tui.keys import BINDINGS, DO, MOVE, SHOW, Binding, Command, hints
 from cco.tui.model import Model, Sheet
 from cco.tui.table import Look, Row, Setup
 from cco.tui.terminal import MIN_COLUMNS, MIN_ROWS
-from cco.tui.text import Line, beside, fit_line, line_width, plain, width
+from cco.tui.text import Line, beside, fit_line, line_width, width
 from cco.tui.views import agents, log, machine, overview, requests, sessions, upstreams
 from cco.tui.views.view import View, members, section
 
@@ -269,16 +269,3 @@ def _hints(model: Model, look: Look, row: int, spots: list[Spot], room: int) -> 
         line += [("key", shown), ("dim", f" {word}  ")]
         spots.append(Spot(row, at, at + width(shown) + 1 + width(word), command))
     return line
-
-
-def find(frame: Frame, label: str) -> tuple[int, int]:
-    """Return column and row of a text on the screen.
-
-    Raises:
-        LookupError: it is not there.
-    """
-    for row, line in enumerate(frame.lines):
-        text = plain(line)
-        if (at := text.find(label)) >= 0:
-            return width(text[:at]), row
-    raise LookupError(label)

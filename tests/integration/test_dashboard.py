@@ -266,6 +266,24 @@ def test_daemon_dies_and_returns(cco: Daemon) -> None:
         shown.wait_for("requests 30")
 
 
+def test_daemon_that_hangs_keeps_nobody_waiting(cco: Daemon) -> None:
+    fill(cco, rows(30))
+    cco.start()
+    with dashboard(cco) as shown:
+        shown.wait_for("requests 30")
+        worker = cco.worker
+        worker.suspend()
+        try:
+            shown.press("r", "2", "?")  # obeyed while the daemon is being asked
+            shown.wait_for("the view of that number")
+            shown.press("q")
+            shown.wait_for("the daemon does not answer")
+        finally:
+            worker.resume()
+        shown.wait_for(UP)
+        shown.wait_for("30 known")
+
+
 def test_dashboard_comes_up_without_a_daemon(cco: Daemon) -> None:
     with dashboard(cco) as shown:
         shown.wait_for("no data yet")

@@ -16,7 +16,7 @@ from cco.tui.graph import Charset
 from cco.tui.model import Model
 from cco.tui.screen import VIEWS, Frame, compose
 from cco.tui.table import Look
-from cco.tui.text import Line, plain
+from cco.tui.text import Line, plain, width
 
 NOW: Final = datetime(2026, 11, 22, 12, 30, 40, tzinfo=UTC)
 LOOK: Final = Look(Charset.BRAILLE, NOW, UTC)
@@ -233,6 +233,19 @@ def text_of(frame: Frame) -> list[str]:
 
 def shown(line: Line) -> str:
     return plain(line).rstrip()
+
+
+def find(frame: Frame, label: str) -> tuple[int, int]:
+    """Return column and row of a text on the screen.
+
+    Raises:
+        LookupError: it is not there.
+    """
+    for row, line in enumerate(frame.lines):
+        text = plain(line)
+        if (at := text.find(label)) >= 0:
+            return width(text[:at]), row
+    raise LookupError(label)
 
 
 class Oracle:

@@ -44,10 +44,6 @@ def test_few_values_are_drawn_wider() -> None:
     assert columns([1, 2], width=4, height=1, charset=Charset.BLOCK) == ["▄▄██"]
 
 
-def test_top_may_be_given() -> None:
-    assert columns([5], width=1, height=1, charset=Charset.BLOCK, top=10) == ["▄"]
-
-
 @pytest.mark.parametrize(
     ("share", "full"),
     [(None, 0), (0.0, 0), (0.001, 1), (0.5, 5), (0.999, 9), (1.0, 10), (7.0, 10), (-1.0, 0)],

@@ -10,7 +10,7 @@ from cco.tui.graph import Charset
 from cco.tui.keys import BINDINGS, Command
 from cco.tui.logs import LogLine
 from cco.tui.model import Model, Sheet
-from cco.tui.screen import VIEWS, compose, find, position
+from cco.tui.screen import VIEWS, compose, position
 from cco.tui.table import Setup
 from cco.tui.text import line_width
 from tests.screens import compare
@@ -18,6 +18,7 @@ from tests.unit.tui.samples import (
     ASCII,
     LOOK,
     NOW,
+    find,
     health,
     limits,
     model,

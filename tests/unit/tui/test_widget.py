@@ -4,10 +4,10 @@
 import pytest
 
 from cco.tui.control import Control
-from cco.tui.screen import VIEWS, find
+from cco.tui.screen import VIEWS
 from cco.tui.toolkit import urwid
 from cco.tui.widget import WHEEL_DOWN, WHEEL_UP, Dashboard
-from tests.unit.tui.samples import LOOK, model, request
+from tests.unit.tui.samples import LOOK, find, model, request
 from tests.unit.tui.test_control import Done
 
 SIZE = (80, 24)
