@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+ENCRYPTED: Final = "encrypted:"
+"""In ``credential``, before the path of a file that `systemd-creds --user encrypt` made."""
 Check = Callable[[Any], str | None]
 """Says what is wrong with a value ("must be …"), or None."""
 

@@ -4,13 +4,10 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from cco import units
 from cco.cli.findings import USER_CREDS_SYSTEMD, Finding, Level, good, version_of
-from cco.config import Upstream
-
-ENCRYPTED: Final = "encrypted:"
+from cco.config import ENCRYPTED, Upstream
 
 
 class Sources:

@@ -81,13 +81,14 @@ class Examination:
     def _init(self) -> Iterator[Finding]:
         is_systemd = Path("/run/systemd/system").is_dir()
         yield findings.init(is_systemd=is_systemd, kernel=os.uname().release)
+        if is_systemd:
+            self._systemd = _said(["systemctl", "--version"], self._environ)
+            yield findings.systemd_version(self._systemd)
         if own := self._environ.get("CCO_RUNTIME_DIR"):
             yield good("second-daemon", f"CCO_RUNTIME_DIR names {own}, where systemd has no part")
             return
         if not is_systemd:
             return
-        self._systemd = _said(["systemctl", "--version"], self._environ)
-        yield findings.systemd_version(self._systemd)
         runtime = self._environ.get("XDG_RUNTIME_DIR") or f"/run/user/{self._uid}"
         if self._uid != 0:
             name = pwd.getpwuid(self._uid).pw_name

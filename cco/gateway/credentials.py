@@ -28,8 +28,6 @@ from cco.errors import ConfigError
 from cco.gateway.headers import CREDENTIALS, Index
 
 MAX_KEY_BYTES: Final = 4096
-ENCRYPTED: Final = "encrypted:"
-"""What stands before the path of an encrypted file."""
 DECRYPT_S: Final = 20.0
 
 _OAUTH: Final = ("sk-ant-oat", "sk-ant-ort")
@@ -131,8 +129,8 @@ class _Source:
         told = upstream.credential
         if told.startswith("/"):
             return cls(upstream.name, told, Path(told), is_guarded=False)
-        if told.startswith(f"{ENCRYPTED}/"):
-            file = Path(told.removeprefix(ENCRYPTED))
+        if told.startswith(f"{config.ENCRYPTED}/"):
+            file = Path(told.removeprefix(config.ENCRYPTED))
             return cls(upstream.name, told, file, is_guarded=True, is_encrypted=True)
         if not _NAME.fullmatch(told):
             raise ConfigError(
