@@ -5,6 +5,7 @@ Pure. Documents are the API's own; nothing in here is computed from them but whi
 Everything has a bound, so a dashboard may stay open for weeks.
 """
 
+import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from cco.tui.feed import Answer, Query
 from cco.tui.logs import LogLine
 from cco.tui.table import Setup
 
-MAX_REQUESTS: Final = 1000
+MAX_REQUESTS: Final = 500
 """Kept and shown; the ledger has them all."""
 FIRST_REQUESTS: Final = 200
 """Asked for at the beginning."""
@@ -127,7 +128,7 @@ class Model:
         if answer.query.target != self.recent_query().target:
             return  # of another project, or asked for before the daemon came back
         for row in answer.document["recent"]:
-            self.requests[row["id"]] = row
+            self.requests[row["id"]] = _shared(row)
             self.last_id = max(self.last_id, row["id"])
         for old in sorted(self.requests)[:-MAX_REQUESTS]:
             del self.requests[old]
@@ -185,3 +186,14 @@ class Model:
     def activity_query(self) -> Query:
         """Return the question for the last minutes and hours."""
         return Query("activity", f"/api/activity?project={quote(self.project, safe='/')}")
+
+
+def _shared(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row that has its texts, names of members above all, in common with other rows.
+
+    Each answer is parsed for itself: of two rows of two answers nothing would be the same.
+    """
+    return {
+        sys.intern(name): sys.intern(value) if isinstance(value, str) else value
+        for name, value in row.items()
+    }

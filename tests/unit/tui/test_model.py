@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the dashboard knows, after every kind of answer."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -71,6 +72,16 @@ def test_requests_have_a_bound() -> None:
         take_requests(model, *range(first, first + 200))
     assert len(model.requests) == MAX_REQUESTS
     assert min(model.requests) == model.last_id - MAX_REQUESTS + 1
+
+
+def test_rows_of_two_answers_share_their_texts() -> None:
+    model = Model()
+    for row_id in (1, 2):
+        parsed = json.loads(json.dumps({"recent": [request(id=row_id)]}))
+        model.take(Answer(model.recent_query(), parsed), NOW)
+    one, other = model.recent()
+    assert [id(name) for name in one] == [id(name) for name in other]
+    assert one["agent"] is other["agent"]
 
 
 def test_requests_of_another_project_are_forgotten_even_if_they_come_late() -> None:

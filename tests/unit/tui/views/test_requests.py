@@ -75,4 +75,4 @@ def test_head_says_how_many_are_known_and_that_there_may_be_more() -> None:
     assert "1 known" in screen(model("Requests"))[3]
     made = model("Requests")
     made.requests = {n: request(id=n) for n in range(MAX_REQUESTS)}
-    assert "1,000 known kept here, the latest" in screen(made)[3]
+    assert "500 known kept here, the latest" in screen(made)[3]
