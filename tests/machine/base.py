@@ -21,6 +21,7 @@ PACKAGES: Final = (
     "libpam-systemd",
     "man-db",
     "procps",
+    "rpm",  # to test the other package
     "systemd",
     "systemd-sysv",
     # what the package of CCO depends on; machines have no network to fetch it from

@@ -22,7 +22,7 @@ from tests.capabilities import ROOT
 from tests.machine import base
 
 SUITES: Final = ("bookworm", "trixie")
-"""The Debians that CCO is for."""
+"""The suites of Debian that CCO is for."""
 
 _BOOT_TIMEOUT_S: Final = 60.0
 _POWEROFF_TIMEOUT_S: Final = 20.0

@@ -21,13 +21,17 @@ class Packages:
 
     deb: Path
     next_deb: Path
+    rpm: Path
+    next_rpm: Path
 
 
 def build(output: Path) -> Packages:
-    """Build them into a directory."""
-    _build("deb", output=output)
-    _build("--version", NEXT, "deb", output=output)
-    return Packages(output / f"cco_{cco.__version__}_all.deb", output / f"cco_{NEXT}_all.deb")
+    """Build them into a directory, and have lintian and rpmlint judge them."""
+    _build(output=output)
+    _build("--version", NEXT, "deb", "rpm", output=output)
+    debs = (output / f"cco_{version}_all.deb" for version in (cco.__version__, NEXT))
+    rpms = (output / f"cco-{version}-1.noarch.rpm" for version in (cco.__version__, NEXT))
+    return Packages(*debs, *rpms)
 
 
 def _build(*words: str, output: Path) -> None:

@@ -22,7 +22,7 @@ KILLED: Final = r"code=killed, status=9|Failed with result 'signal'|with signal 
 GAVE_UP: Final = r"code=exited, status=|Failed with result 'exit-code'|Failed to start cco"
 """What systemd says of a unit whose process was killed, or ended by itself."""
 WORKER_KILLED: Final = r"Worker .*pid.*(was sent SIGKILL|due to signal 9)"
-"""What the Gunicorns of the two Debians say."""
+"""What Gunicorn says in Debian 12, and in 13."""
 SLOW: Final = r"[Service]\nExecStart=\nExecStart=/bin/sleep 600\n"
 """A drop-in for a daemon that takes its time to start, as printf(1) has it."""
 

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of the package in a booted machine: from its installation to its purge."""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+import cco
+from cco import units
+from tests import capabilities
+from tests.capabilities import ROOT
+from tests.machine.installed import Login, equipped
+from tests.machine.machine import SUITES, Machine, booted
+from tests.machine.package import NEXT, Packages, install
+from tests.machine.test_units import (
+    LISTENING,
+    OFF,
+    RUNNING,
+    arbiter,
+    mount,
+    traffic,
+    worker,
+)
+
+KEEPS: Final = (
+    "/proc /sys /run /tmp /var/tmp /var/log /var/cache /var/lib/dpkg /var/lib/apt /home /root"
+)
+"""Places of the machine that a package may leave traces in: logs, caches, homes."""
+
+ALLOWED: Final = {
+    "/var/lib/systemd/deb-systemd-user-helper-enabled",
+    "/var/lib/systemd/deb-systemd-user-helper-masked",
+}
+"""What else may be there after a purge: directories of the helper that all packages share."""
+
+UPGRADE: Final = """
+until [ -e /home/alice/go ]; do sleep 0.1; done
+DEBIAN_FRONTEND=noninteractive apt-get -q -y install /var/tmp/next.deb >/var/tmp/upgrade.log 2>&1
+echo $? >/var/tmp/upgraded.new
+mv /var/tmp/upgraded.new /var/tmp/upgraded
+"""
+"""Run by root, while alice's traffic waits for its end."""
+
+
+@pytest.fixture(params=SUITES)
+def fresh(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Boot a machine that has never seen CCO."""
+    capabilities.require("machine")
+    with booted(request.param) as machine:
+        yield machine
+
+
+def files(machine: Machine) -> set[str]:
+    """Return the paths of everything that is on the machine, but for `KEEPS`."""
+    skipped = " -o ".join(f"-path {place}" for place in KEEPS.split())
+    command = rf"find / -xdev \( {skipped} -o -path {ROOT} \) -prune -o -print"
+    return set(machine.run(command, user="root", check=True).stdout.splitlines())
+
+
+def settle(alice: Login) -> None:
+    alice.machine.wait(lambda: alice.states() == RUNNING, "all of it")
+    alice.wait_until_ok()
+
+
+@pytest.mark.timeout(300)
+def test_package_lives_from_installation_to_purge(fresh: Machine, packages: Packages) -> None:
+    before = files(fresh)
+    install(fresh, packages.deb)
+    with equipped(fresh):
+        alice = Login(fresh, "alice")
+        alice.use_upstream()
+        assert alice.states() == OFF  # installing starts nothing
+        assert alice.cco("version").stdout.split()[1] == cco.__version__
+
+        alice.systemctl(f"start {' '.join(units.SOCKETS)}")
+        assert alice.states() == LISTENING
+        assert alice.fetch("/api/agents")[0] == 200
+        settle(alice)
+        for victim in (arbiter, worker, mount):
+            dead = victim(alice)
+            alice.run(f"kill -9 {dead}", check=True)
+            alice.machine.wait(lambda: victim(alice) not in (0, dead), "another one")  # noqa: B023
+            settle(alice)
+        alice.systemctl("reload cco")
+        settle(alice)
+        restarted = traffic(alice, "systemctl --user restart cco")
+        assert restarted["unix"].keys() == restarted["tcp"].keys() == {"ok"}, restarted
+        settle(alice)
+
+        counts = upgrade(alice, packages)
+        assert counts["unix"].keys() == counts["tcp"].keys() == {"ok"}, counts
+        settle(alice)
+        assert alice.cco("version").stdout.split()[1] == NEXT
+        assert alice.health()["version"] == NEXT  # the daemon is the new one
+
+        assert alice.cco("daemon stop").stdout == "stopped\n"
+        assert alice.states() == OFF
+        assert alice.run("ls -d $XDG_RUNTIME_DIR/cco").stdout == ""
+
+        assert alice.cco("daemon enable").returncode == 0
+        fresh.reboot()
+        settle(alice)
+
+    remove = "DEBIAN_FRONTEND=noninteractive apt-get -q -y {} cco"
+    fresh.run(remove.format("remove"), user="root", check=True)  # while it runs
+    left = "pgrep --full '[m] cco.(daemon|vfs)'; ls -d {0}/cco {0}/cco.sock"
+    assert fresh.run(left.format(alice.runtime)).stdout == ""
+    assert fresh.run("grep fuse.cco /proc/self/mountinfo").stdout == ""
+    fresh.run(remove.format("purge"), user="root", check=True)
+    assert files(fresh) - before - ALLOWED == set()
+    # What is alice's stays hers.
+    assert fresh.run("find ~ -name cco.db -o -name cco.toml").stdout.count("\n") == 2
+
+
+def upgrade(alice: Login, packages: Packages) -> dict[str, dict[str, int]]:
+    """Upgrade while alice's programs call; return what came of the calls."""
+    machine = alice.machine
+    (machine.root / "var/tmp/next.deb").write_bytes(packages.next_deb.read_bytes())
+    start = ["systemd-run", "--quiet", "--unit=upgrade", "sh", "-c", UPGRADE.replace("$", "$$")]
+    machine.run(start, user="root", check=True)
+    counts = traffic(alice, "touch ~/go; until [ -e /var/tmp/upgraded ]; do sleep 0.1; done")
+    done = machine.run("cat /var/tmp/upgraded /var/tmp/upgrade.log", user="root").stdout
+    assert done.startswith("0\n"), done
+    return counts
+
+
+def test_smoke_of_autopkgtest_passes(machine: Machine) -> None:
+    done = machine.run([ROOT / "debian/tests/smoke"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_manual_is_installed(machine: Machine) -> None:
+    shown = machine.run("man cco.toml | head -5; man -w cco cco-daemon cco-vfs cco-http")
+    assert "settings of CCO" in shown.stdout
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+@pytest.mark.needs("claude")
+def test_claude_code_runs_through_it(machine: Machine) -> None:
+    with equipped(machine):
+        alice = Login(machine, "alice")
+        alice.clear()
+        alice.use_upstream()
+        given = {
+            "CCO_CLAUDE": str(capabilities.claude()),
+            "ANTHROPIC_API_KEY": "sk-ant-test-of-a-machine",
+        }
+        done = alice.cco("-p 'say hello' --output-format json", environment=given)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert told["is_error"] is False
+        assert json.loads(alice.cco("stats --json").stdout)["requests"]["total"] >= 1
+        alice.clear()
+
+
+def test_rpm_lives_in_a_machine(fresh: Machine, packages: Packages) -> None:
+    before = files(fresh)
+    alice = Login(fresh, "alice")
+    rpm(fresh, packages, "-i", packages.rpm.name)
+    alice.systemctl("daemon-reload")
+    assert alice.states() == OFF
+    alice.systemctl("start cco")
+    settle(alice)
+    rpm(fresh, packages, "-U", packages.next_rpm.name)
+    settle(alice)
+    assert alice.health()["version"] == NEXT
+    rpm(fresh, packages, "-e", "cco")
+    assert fresh.run(f"ls -d {alice.mount}; pgrep --full '[m] cco.(daemon|vfs)'").stdout == ""
+    left = {path for path in files(fresh) - before if not path.startswith("/var/lib/rpm")}
+    assert left == {"/usr/share/licenses"}  # a directory of the system's, which Debian has not
+
+
+def rpm(machine: Machine, packages: Packages, verb: str, what: str) -> None:
+    for package in (packages.rpm, packages.next_rpm):
+        (machine.root / "var/tmp" / package.name).write_bytes(package.read_bytes())
+    # Its dependencies are Debian's packages here, which rpm knows nothing of.
+    command = f"cd /var/tmp && rpm {verb} --nodeps {what}"
+    done = machine.run(command, user="root", check=True)
+    assert "scriptlet failed" not in done.stderr, done.stderr
