@@ -214,11 +214,18 @@ def _pins() -> dict[str, str]:
     pins: dict[str, str] = {}
     for name in ("requirements.txt", "requirements-dev.txt"):
         for line in (ROOT / "packaging" / name).read_text().splitlines():
-            if line and not line.startswith("#"):
-                package, exact, version = line.partition("==")
+            if line and not line.startswith(("#", "    --hash=sha256:")):
+                package, exact, version = line.removesuffix(" \\").partition("==")
                 assert exact, f"not an exact version: {line}"
                 pins[canonicalize_name(package)] = version
     return pins
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_pin_has_the_hashes_of_its_files(name: str) -> None:
+    text = (ROOT / "packaging" / name).read_text()
+    for pin, following in re.findall(r"^(\S+==\S+)(.*\n.*)", text, re.MULTILINE):
+        assert re.search(r" \\\n    --hash=sha256:[0-9a-f]{64}\b", following), pin
 
 
 @pytest.mark.skipif(
