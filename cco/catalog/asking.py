@@ -32,6 +32,7 @@ IFS= read -r -d '' -t {timeout_s} body <&3
 printf '%s' "$body"
 exit 0
 """
+_PLUGIN: Final = "${ORCHESTRATOR_VFS_MOUNT}/plugin"
 TIMEOUT_S: Final = 2
 """Longest silence of the daemon that it waits for."""
 
@@ -51,4 +52,9 @@ def program(hooks_url: str) -> str:
 def command(event: str) -> str:
     """Return the shell's command for an event; with the mount, the program itself may be away."""
     # -p: nothing that the environment tells bash to read or to be is of interest here.
-    return f'bash -p "${{ORCHESTRATOR_VFS_MOUNT}}/plugin/{PATH}" {event} 2>/dev/null || :'
+    return f'bash -p "{_PLUGIN}/{PATH}" {event} 2>/dev/null || :'
+
+
+def show_command(file: str) -> str:
+    """Return the shell's command that shows a file of the plugin, and nothing where it is away."""
+    return f'cat "{_PLUGIN}/{file}" 2>/dev/null || :'

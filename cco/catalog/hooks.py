@@ -6,8 +6,8 @@ The hooks file is TOML, one table an event and matcher::
     [[hook]]
     event = "SessionStart"
     matcher = "startup|clear"        may be missing: every case of the event
-    transport = "cat"                cat: Claude Code prints a file of the plugin; http: it asks us;
-                                     ask: a program of the plugin does, where a failure would show
+    transport = "cat"                cat: a command shows a file of the plugin; http: Claude Code
+                                     posts; ask: a program posts, for Claude Code would tell of it
     file = "context/startup.md"      with cat only, relative to the plugin
     timeout_s = 5
     compaction = "post"              pre, post, or missing where it has to do with no compaction

@@ -104,8 +104,8 @@ def plugin_files(catalog: Catalog, *, version: str, hooks_url: str) -> dict[str,
     if url.scheme != "http" or not url.hostname or url.query or url.fragment or "$" in hooks_url:
         raise ValueError(f"not a URL for hooks: {hooks_url!r}")
     url_of_hooks = hooks_url.rstrip("/")
-    hooks = [hook for hook in catalog.hooks if hook.transport != "ask"]
-    plugged = _by_event(hooks, lambda hook: _plugin_hook(hook, url_of_hooks))
+    hooks = [hook for hook in catalog.hooks if hook.transport == "http"]
+    plugged = _by_event(hooks, lambda hook: _posted(hook, url_of_hooks))
     made = {
         MANIFEST: plugin_manifest(catalog, version=version).encode(),
         "hooks/hooks.json": _json({"hooks": plugged}),
@@ -173,26 +173,27 @@ def _hook_row(hook: Hook) -> dict[str, Any]:
 
 
 def session_hooks(catalog: Catalog) -> dict[str, Any]:
-    """Return the hooks that are in a session's settings, as Claude Code reads them there."""
-    asked = [hook for hook in catalog.hooks if hook.transport == "ask"]
-    return _by_event(
-        asked,
-        lambda hook: _hook_entry(hook, {"type": "command", "command": asking.command(hook.event)}),
-    )
+    """Return the hooks that are in a session's settings, as Claude Code reads them there.
+
+    All that run a command: of one in a plugin whose mount is gone Claude Code would tell its user.
+    """
+    hooks = [hook for hook in catalog.hooks if hook.transport != "http"]
+    return _by_event(hooks, _run)
 
 
-def _plugin_hook(hook: Hook, hooks_url: str) -> dict[str, Any]:
-    if hook.transport == "cat":
-        # With the daemon away there is no file: print nothing, and let the session start.
-        command = f'cat "${{CLAUDE_PLUGIN_ROOT}}/{hook.file}" 2>/dev/null || :'
-        action: dict[str, Any] = {"type": "command", "command": command}
-    else:
-        action = {
-            "type": "http",
-            "url": f"{hooks_url}/{hook.event}",
-            "headers": {"x-cco-session": f"${{{SESSION_VARIABLE}}}"},
-            "allowedEnvVars": [SESSION_VARIABLE],
-        }
+def _run(hook: Hook) -> dict[str, Any]:
+    is_cat = hook.transport == "cat"
+    command = asking.show_command(hook.file) if is_cat else asking.command(hook.event)
+    return _hook_entry(hook, {"type": "command", "command": command})
+
+
+def _posted(hook: Hook, hooks_url: str) -> dict[str, Any]:
+    action = {
+        "type": "http",
+        "url": f"{hooks_url}/{hook.event}",
+        "headers": {"x-cco-session": f"${{{SESSION_VARIABLE}}}"},
+        "allowedEnvVars": [SESSION_VARIABLE],
+    }
     return _hook_entry(hook, action)
 
 

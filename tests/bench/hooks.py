@@ -36,7 +36,7 @@ def show_hooks(service: Service, mount: Path, url: str, home: Path) -> None:
     growing = partial(_compact, connection, given, token)
     show("PreCompact, posted, 30 MB transcript", times_ms(100, growing)[0])
     connection.close()
-    environ = {**os.environ, "CCO_SESSION": token, "CLAUDE_PLUGIN_ROOT": str(mount / "plugin")}
+    environ = {**os.environ, "CCO_SESSION": token}
     for name in ("startup", "compact"):
         command = ["cat", str(mount / "plugin/context" / f"{name}.md")]
         show(f"cat context/{name}.md", times_ms(100, partial(_run, command, environ, ""))[0])

@@ -155,7 +155,7 @@ def unplug(place: Place, *, end: bool = False) -> list[str]:
         hooks["hooks"]["SessionEnd"] = [{"hooks": [{**posted, "url": url}]}]
         file.write_text(json.dumps(hooks))
     place.stop()
-    assert set(session["hooks"]) == {"PreCompact", "UserPromptSubmit"}
+    assert set(session["hooks"]) == {"PreCompact", "SessionStart", "UserPromptSubmit"}
     settings = json.dumps({"hooks": session["hooks"]})
     return ["--plugin-dir", str(plugin), "--settings", settings]
 

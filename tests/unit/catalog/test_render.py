@@ -142,19 +142,22 @@ def test_plugin_hooks_are_what_claude_code_reads() -> None:
                     ]
                 }
             ],
-            "SessionStart": [
-                {"matcher": matcher, "hooks": [{"type": "command", "command": line, "timeout": 5}]}
-                for matcher, line in [
-                    ("startup|clear", _cat("startup")),
-                    ("compact", _cat("compact")),
-                ]
-            ],
         }
     }
 
 
+def test_start_hooks_are_in_the_settings_of_a_session() -> None:
+    # Of a command in a plugin whose mount is gone, Claude Code would tell its user.
+    hooks = render.session_hooks(load(BUILTIN, user=None))
+
+    assert hooks["SessionStart"] == [
+        {"matcher": matcher, "hooks": [{"type": "command", "command": line, "timeout": 5}]}
+        for matcher, line in [("startup|clear", _cat("startup")), ("compact", _cat("compact"))]
+    ]
+
+
 def _cat(name: str) -> str:
-    return f'cat "${{CLAUDE_PLUGIN_ROOT}}/context/{name}.md" 2>/dev/null || :'
+    return f'cat "${{ORCHESTRATOR_VFS_MOUNT}}/plugin/context/{name}.md" 2>/dev/null || :'
 
 
 @pytest.mark.parametrize(("present", "output"), [(True, b"hello\n"), (False, b"")])
@@ -163,12 +166,12 @@ def test_start_hook_prints_the_file_or_nothing(
 ) -> None:
     """With the daemon away there is no file: no output, no noise, exit status 0."""
     root = tmp_path / "a b"
-    (root / "context").mkdir(parents=True)
+    (root / "plugin/context").mkdir(parents=True)
     if present:
-        (root / "context/startup.md").write_text("hello\n")
-    hooks = json.loads(plugin(CATALOG)["hooks/hooks.json"])["hooks"]
+        (root / "plugin/context/startup.md").write_text("hello\n")
+    hooks = render.session_hooks(CATALOG)
     command = hooks["SessionStart"][0]["hooks"][0]["command"]
-    environ = {**os.environ, "CLAUDE_PLUGIN_ROOT": str(root)}
+    environ = {**os.environ, "ORCHESTRATOR_VFS_MOUNT": str(root)}
     done = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, output, b"")

@@ -120,9 +120,11 @@ def test_long_lines_end_at_the_edge_of_the_terminal(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(sys, "stdout", screen)
         show_table(("a", "b"), [("x", "123456789"), ("y", "日本語日本語"), ("z", "1234567")])
         screen.flush()
-        shown = seen.read(1000).decode().splitlines()
+        shown = b""
+        while shown.count(b"\n") < 4:  # a terminal gives what there is
+            shown += seen.read(1000)
 
-    assert shown == ["a  b", "x  123456…", "y  日本語…", "z  1234567"]
+    assert shown.decode().splitlines() == ["a  b", "x  123456…", "y  日本語…", "z  1234567"]
 
 
 def test_files_get_the_whole_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def test_session_is_made_listed_and_ended(house: House) -> None:
     assert set(made) == {"id", "token", "agents", "contextTokens", "hooks"}
     assert made["agents"] == len(house.services.catalog.agents)
     assert made["contextTokens"] == house.services.catalog.context_tokens
-    assert set(made["hooks"]) == {"PreCompact", "UserPromptSubmit"}
+    assert set(made["hooks"]) == {"PreCompact", "SessionStart", "UserPromptSubmit"}
 
     (told,) = house.ask("GET", "/api/sessions").get_json()["sessions"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told.pop("startedAt"))
