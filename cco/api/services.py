@@ -12,12 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from cco import __version__, build, units
-from cco.api import warned
+from cco import __version__, build
 from cco.api.access import Guard
 from cco.api.mounts import MountLine
 from cco.api.published import Published, publish
-from cco.api.warned import Warned
 from cco.catalog import loader
 from cco.catalog.loader import Catalog
 from cco.config import Knowledge as KnowledgeSettings
@@ -93,7 +91,8 @@ class Services:
         self.build = build.read()
         self.mounts = MountLine()
         self._reload_lock = threading.Lock()
-        self._reload_warning: Warned | None = None
+        self.reload_error: CcoError | None = None
+        """Why the last reload has changed nothing; None where it has."""
         self._retired: list[Gateway] = []
         """Gateways of former settings, as long as answers of theirs are under way."""
         self._bindings = Bindings(time.monotonic)
@@ -156,6 +155,11 @@ class Services:
         """Where the mount is, or would be."""
         return self.settings.vfs.mount or str(self.paths.mount)
 
+    @property
+    def needs_restart(self) -> bool:
+        """Settings have changed that hold from the next start only."""
+        return _lasting(self.settings) != self._lasting
+
     def reload(self) -> None:
         """Read settings and catalogue again and seal anew; what is broken changes nothing."""
         with self._reload_lock:
@@ -163,11 +167,9 @@ class Services:
                 self._apply(load(self.environ, config=self.paths.config).settings)
             except CcoError as error:
                 log.warning("nothing was reloaded: %s", error.message, extra={"CODE": error.code})
-                self._reload_warning = Warned(
-                    "reload-failed", f"nothing was reloaded: {error.message}", error.hint
-                )
+                self.reload_error = error
             else:
-                self._reload_warning = None
+                self.reload_error = None
                 log.info("reloaded: %d agents", len(self.catalog.agents))
 
     def stop(self) -> None:
@@ -214,45 +216,6 @@ class Services:
         except ConfigError as error:
             log.debug("no knowledge for a project: %s", error.message)
             return KnowledgeSettings(enabled=False)
-
-    def warnings(self) -> list[Warned]:
-        """Return what a user should mend."""
-        found = [
-            Warned("agent-refused", str(problem), "Correct it and run: cco daemon reload")
-            for problem in self.catalog.problems
-        ]
-        shortfalls = (*self.shortfalls, *self.vault.shortfalls)
-        found += [Warned(lack.code, lack.message) for lack in shortfalls]
-        found += [
-            Warned("no-credential", lack.message, lack.hint) for lack in self.credentials.missing
-        ]
-        found += [self._reload_warning] if self._reload_warning else []
-        if _lasting(self.settings) != self._lasting:
-            found.append(
-                Warned(
-                    "restart-needed",
-                    "settings have changed that hold from the next start only"
-                    " ([server], [vfs] mount or [ledger])",
-                    "Run: cco daemon restart",
-                )
-            )
-        found += [
-            Warned(
-                "budget-spent", state.sentence(), "Raise it in [[budget]], then: cco daemon reload"
-            )
-            for state in self.spent_budgets()
-        ]
-        found += warned.of_ledger(self.store.health(), self.database)
-        if self.http_url is None:
-            edit = units.edit_command(units.SOCKETS[1], is_system=self.paths.is_system)
-            found.append(
-                Warned(
-                    "no-http",
-                    "there is no HTTP listener, so Claude Code cannot be launched",
-                    f"Free its port or set another one ({edit}), then: cco daemon restart",
-                )
-            )
-        return found
 
     def spent_budgets(self) -> list[State]:
         """Return the budgets of which nothing is left; of sessions, those that are alive."""

@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cco import units
+from cco.api.services import Services
 from cco.ledger.writer import Health
 
 
@@ -14,6 +16,53 @@ class Warned:
     code: str
     message: str
     hint: str | None = None
+
+
+def of_daemon(services: Services) -> list[Warned]:
+    """Return everything that a user should mend."""
+    found = [
+        Warned("agent-refused", str(problem), "Correct it and run: cco daemon reload")
+        for problem in services.catalog.problems
+    ]
+    shortfalls = (*services.shortfalls, *services.vault.shortfalls)
+    found += [Warned(lack.code, lack.message) for lack in shortfalls]
+    found += [
+        Warned("no-credential", lack.message, lack.hint) for lack in services.credentials.missing
+    ]
+    found += of_settings(services)
+    found += [
+        Warned("budget-spent", state.sentence(), "Raise it in [[budget]], then: cco daemon reload")
+        for state in services.spent_budgets()
+    ]
+    found += of_ledger(services.store.health(), services.database)
+    if services.http_url is None:
+        edit = units.edit_command(units.SOCKETS[1], is_system=services.paths.is_system)
+        found.append(
+            Warned(
+                "no-http",
+                "there is no HTTP listener, so Claude Code cannot be launched",
+                f"Free its port or set another one ({edit}), then: cco daemon restart",
+            )
+        )
+    return found
+
+
+def of_settings(services: Services) -> list[Warned]:
+    """Return what of the settings as they are written does not hold."""
+    found = []
+    if error := services.reload_error:
+        message = f"nothing was reloaded: {error.message}"
+        found.append(Warned("reload-failed", message, error.hint))
+    if services.needs_restart:
+        found.append(
+            Warned(
+                "restart-needed",
+                "settings have changed that hold from the next start only"
+                " ([server], [vfs] mount or [ledger])",
+                "Run: cco daemon restart",
+            )
+        )
+    return found
 
 
 def of_ledger(health: Health, database: Path) -> list[Warned]:

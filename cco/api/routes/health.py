@@ -8,7 +8,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from cco import __version__
-from cco.api import given
+from cco.api import given, warned
 from cco.api.answers import tagged, wanted_members
 from cco.api.mounts import MountReport
 from cco.api.services import Services
@@ -58,7 +58,7 @@ def describe(services: Services) -> dict[str, Any]:
         "http": {"url": services.http_url},
         "warnings": [
             {"code": warning.code, "message": warning.message, "hint": warning.hint}
-            for warning in services.warnings()
+            for warning in warned.of_daemon(services)
         ],
     }
 
