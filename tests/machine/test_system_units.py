@@ -32,14 +32,14 @@ from tests.machine.test_units import (
 RIGHTS: Final = "only root may"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def equipment(machine: Machine) -> Iterator[None]:
     with equipped(machine):
         yield
 
 
 @pytest.fixture
-def alice(machine: Machine) -> Iterator[Chosen]:
+def alice(machine: Machine, equipment: None) -> Iterator[Chosen]:
     with chosen(machine, "alice") as alice:
         yield alice
 
