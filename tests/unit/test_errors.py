@@ -14,15 +14,23 @@ from cco.api import errors as api_errors
 from cco.cli import main as cli_main
 from cco.errors import CcoError
 from cco.gateway import errors as gateway_errors
+from cco.tui.feed import Answer, Query
 from tests.capabilities import ROOT
+from tests.unit.tui import samples
 
 KEBAB: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 NOT_LITERAL: Final = {
     ("cco/api/errors.py", "known.get(status, 'bad-request')"): "a table of literal codes",
+    ("cco/api/routes/invoke.py", "error.code"): "of an error that is told with more words",
+    ("cco/api/routes/sessions.py", "error.code"): "likewise",
     ("cco/catalog/problem.py", "code"): "given by the callers, as literals",
+    ("cco/cli/invoke.py", "told['code']"): "the daemon's own",
     ("cco/client.py", "str(told.get('code', 'error'))"): "the daemon's own",
     ("cco/gateway/dial.py", "f'upstream-{code}'"): "given by the callers, as literals",
+    ("cco/ledger/versions.py", "f'{self.name}-foreign'"): "given by the schemas, as literals",
+    ("cco/ledger/versions.py", "f'{self.name}-newer'"): "likewise",
+    ("cco/orchestration/reply.py", "code"): "the gateway's, where the answer is its own",
 }
 """Codes that no literal gives, each with the reason."""
 
@@ -67,6 +75,8 @@ def literals(node: ast.expr, file: str) -> list[str]:
         return [node.value]
     if isinstance(node, ast.IfExp):
         return [*literals(node.body, file), *literals(node.orelse, file)]
+    if isinstance(node, ast.BoolOp):  # what is handed on, or else a code of its own
+        return literals(node.values[-1], file)
     if isinstance(node, ast.Name) and node.id.isupper():  # a constant of the module
         value = getattr(importlib.import_module(file[:-3].replace("/", ".")), node.id)
         return [value] if isinstance(value, str) else []
@@ -87,6 +97,15 @@ def test_every_error_has_an_http_status(kind: type[CcoError]) -> None:
 @pytest.mark.parametrize("kind", classes())
 def test_every_error_has_an_exit_status(kind: type[CcoError]) -> None:
     assert 1 < cli_main.status_of(kind("some-code", "it is so")) <= 127
+
+
+@pytest.mark.parametrize("kind", classes())
+def test_every_error_has_a_line_in_the_dashboard(kind: type[CcoError]) -> None:
+    made = samples.model("Agents", agents=None)
+    del made.documents["agents"]
+    error = kind("some-code", "it is so", hint="Do this")
+    made.take(Answer(Query("agents", "/api/project/stats"), error=error), samples.NOW)
+    assert " it is so. Do this" in "\n".join(samples.screen(made))
 
 
 GATEWAY_KINDS = list(gateway_errors.STATUS)
