@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 ROLLUP: Final = Path("/proc/self/smaps_rollup")
+MIN_SPAN_S: Final = 1.0
+"""Of less time the share of the processor is not told: it would be that of starting up."""
 
 
 def parse_rollup(text: str) -> dict[str, int]:
@@ -29,14 +31,13 @@ class Meter:
         self._clock_s, self._used_s = time.monotonic(), time.process_time()
 
     def read(self) -> Mapping[str, object]:
-        """Return the figures as the daemon wants them in a report."""
+        """Return the figures as the daemon wants them; ``cpuPercent`` where it says something."""
+        sizes = parse_rollup(ROLLUP.read_text())
+        figures = {"pssBytes": sizes["Pss"], "rssBytes": sizes["Rss"]}
         clock_s, used_s = time.monotonic(), time.process_time()
-        elapsed_s = max(clock_s - self._clock_s, 1e-6)
+        elapsed_s = clock_s - self._clock_s
+        if elapsed_s < MIN_SPAN_S:
+            return figures
         percent = 100 * (used_s - self._used_s) / elapsed_s
         self._clock_s, self._used_s = clock_s, used_s
-        sizes = parse_rollup(ROLLUP.read_text())
-        return {
-            "pssBytes": sizes["Pss"],
-            "rssBytes": sizes["Rss"],
-            "cpuPercent": round(percent, 3),
-        }
+        return {**figures, "cpuPercent": round(percent, 3)}

@@ -59,7 +59,7 @@ def test_readiness_comes_after_a_read_through_the_kernel(scene: Stage) -> None:
     assert (report["pid"], report["path"]) == (process.process.pid, str(scene.mount))
     assert report["status"] == "ok"
     assert 0 < report["pssBytes"] <= report["rssBytes"]
-    assert report["cpuPercent"] >= 0
+    assert "cpuPercent" not in report  # of a moment it would say nothing
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
