@@ -13,6 +13,8 @@ from cco.cli.run import project_of
 from cco.errors import RequestError
 
 DASHBOARD: Final = ("-I", "-m", "cco.tui")
+DUMB: Final = (None, "", "dumb")
+"""Terminals that show where to put the cursor instead of putting it there."""
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -22,6 +24,12 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
             "no-terminal",
             "the dashboard needs a terminal",
             hint="For figures on a pipe: cco stats --json",
+        )
+    if environ.get("TERM") in DUMB:
+        raise RequestError(
+            "no-terminal",
+            f"this terminal cannot show a dashboard (TERM is '{environ.get('TERM', '')}')",
+            hint="For figures as plain text: cco stats",
         )
     directory = paths.locate(environ, uid=os.getuid()).config
     settings = configfile.load(environ, config=directory).settings
