@@ -19,7 +19,7 @@ _VOLATILE: Final = (
     (re.compile(r"/?tmp/cco-d-[a-z0-9_]{8}"), "/tmp/cco-d-XXXXXXXX"),
     (re.compile(r"\bup +(?:\d+[smhd])+"), "up SPAN"),
     (re.compile(r"\((?:\d+[smhd])+ ago\)"), "(SPAN ago)"),
-    (re.compile(r"\S+ now, \S+ max"), "N now, N max"),
+    (re.compile(r"\S+ (now|so far), \S+ max"), r"N \1, N max"),
 )
 """What is another one each time."""
 _SAME_WIDTH: Final = (

@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cco.client import Client
-from cco.errors import CcoError
 from cco.meter import Meter
-from cco.tui import export, palette
+from cco.tui import export, palette, status
 from cco.tui.control import Control
 from cco.tui.feed import Answer, Feed, Query
 from cco.tui.logs import LogReader
@@ -178,7 +177,7 @@ class App:
         if name == "start":
             self.model.is_starting = False
         if error is not None:
-            self.model.notice = sentence(error)
+            self.model.notice = status.sentence(error)
         elif name == "clear":
             self.model.notice = f"{done['cleared']} answers forgotten"
         elif name == "start":
@@ -199,11 +198,6 @@ class App:
         threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names are enough
         files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         return {"pid": os.getpid(), **found, "threads": threads, "openFiles": files}
-
-
-def sentence(error: CcoError) -> str:
-    """Return an error as one line: the sentence, and the remedy."""
-    return f"{error.message}. {error.hint}" if error.hint else error.message
 
 
 def _screen(terminal: Terminal) -> Any:

@@ -10,6 +10,7 @@ from cco.tui.model import LEVELS, PERIODS, Model, Question, Sheet
 from cco.tui.screen import VIEWS, Frame, Spot, compose, position
 from cco.tui.table import Look, Row, Setup
 from cco.tui.text import clean
+from cco.tui.views import agents, log
 from cco.tui.views.view import View
 
 MAX_FILTER: Final = 200
@@ -211,12 +212,15 @@ class Control:
         self.setup.chosen, self.setup.top = None, 0
 
     def _period(self) -> None:
+        if self.view is not agents.VIEW:  # a change that nobody sees would wait there
+            return
         self.model.period = (self.model.period + 1) % len(PERIODS)
         self.model.documents.pop("agents", None)
         self._actions.refresh()
 
     def _level(self) -> None:
-        self.model.level = (self.model.level + 1) % len(LEVELS)
+        if self.view is log.VIEW:
+            self.model.level = (self.model.level + 1) % len(LEVELS)
 
     def _project(self) -> None:
         self.model.switch_project()

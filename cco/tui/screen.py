@@ -130,7 +130,7 @@ def _view(
 def _why_unknown(model: Model, view: View) -> str:
     """Return why it is not known what is to be shown; empty where it is known: nothing."""
     if error := model.troubles.get(view.source):
-        return f"{error.message}. {error.hint or ''}".rstrip()
+        return status.sentence(error)
     if view.source in model.documents:
         return ""
     return "not known, for the daemon is away" if model.away else "asking"

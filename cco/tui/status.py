@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cco.errors import CcoError
 from cco.tui import figures
 from cco.tui.graph import bar
 from cco.tui.model import Model
@@ -42,8 +43,8 @@ def _states(model: Model, look: Look) -> Line:
     line += [("", "  "), ("dim", "upstreams "), *_upstreams(health["upstreams"], look)]
     if health["ledger"]["status"] != "ok":
         line += [("", "  "), ("warn", "ledger ill")]
-    if warnings := len(health["warnings"]):
-        line += [("", "  "), ("warn", f"! {warnings}")]
+    if told := len(health["warnings"]) + len(model.troubles):
+        line += [("", "  "), ("warn", f"! {told} "), ("key", "w")]
     return line
 
 
@@ -184,7 +185,7 @@ def _all_warnings(model: Model, look: Look) -> list[Line]:
         if warning["hint"]:
             found.append([("dim", f"  {look.clean(warning['hint'])}")])
     for name, error in model.troubles.items():
-        found.append([("bad", "! "), ("", look.clean(f"{name}: {error.message}"))])
+        found.append([("bad", "! "), ("", look.clean(f"{name}: {sentence(error)}"))])
     return found if len(found) > 1 else [*found, [("dim", "none")]]
 
 
@@ -219,6 +220,11 @@ def _all_budgets(model: Model, look: Look) -> list[Line]:
             line.append(("dim", f", {figures.usd(budget['reservedUsd'])} reserved"))
         found.append(line)
     return found if len(found) > 2 else [*found, [("dim", "none; see [[budget]] in the settings")]]
+
+
+def sentence(error: CcoError) -> str:
+    """Return an error as one line: the sentence, and the remedy."""
+    return f"{error.message}. {error.hint}" if error.hint else error.message
 
 
 def away(model: Model, look: Look, columns: int) -> Line:

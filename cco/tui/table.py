@@ -154,10 +154,11 @@ def place(columns: Sequence[Column], room: int) -> tuple[list[Placed], int]:
 
 
 def _widen(columns: Sequence[Column], left: int) -> list[Placed]:
-    """Give what is left to those who can use it, one after the other."""
+    """Give what is left to those who can use it; those that can be satisfied come first."""
     widths = [each.low for each in columns]
     while left:
-        able = [n for n, each in enumerate(columns) if each.high == 0 or widths[n] < each.high]
+        able = [n for n, each in enumerate(columns) if widths[n] < each.high]
+        able = able or [n for n, each in enumerate(columns) if each.high == 0]
         if not able:
             break
         share = max(1, left // len(able))

@@ -84,3 +84,5 @@ def terminal(
         yield made
     finally:
         made.tmux("kill-server", check=False)
+        # The next terminal of this name is not to meet a server that is on its way out.
+        socket.unlink(missing_ok=True)

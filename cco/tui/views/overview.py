@@ -43,6 +43,11 @@ def last_minute(told: Mapping[str, Any]) -> int | None:
     return int(told["minutes"]["requests"][-2]) if told else None
 
 
+def this_hour(told: Mapping[str, Any]) -> float | None:
+    """Return what the hour that has begun has cost so far, which is the last bar of its graph."""
+    return float(told["hours"]["costUsd"][-1]) if told else None
+
+
 def _head(model: Model, look: Look, columns: int, lines: int) -> Sequence[Line]:
     today: Mapping[str, Any] = model.document("today")
     told: Mapping[str, Any] = model.document("activity")
@@ -128,7 +133,7 @@ def _graphs(told: Mapping[str, Any], look: Look, columns: int, height: int) -> l
     busiest = max(minutes["requests"], default=None)
     dearest = max(hours["costUsd"], default=None)
     one = _graph(
-        "Requests a minute",
+        "Requests/minute",
         f"{figures.whole(last_minute(told))} now, {figures.whole(busiest)} max",
         minutes["requests"],
         ("graph", "1 h ago"),
@@ -136,8 +141,8 @@ def _graphs(told: Mapping[str, Any], look: Look, columns: int, height: int) -> l
         look,
     )
     other = _graph(
-        "Cost an hour",
-        f"{figures.usd(last_hour(told, 'costUsd'))} now, {figures.usd(dearest)} max",
+        "Cost/hour",
+        f"{figures.usd(this_hour(told))} so far, {figures.usd(dearest)} max",
         hours["costUsd"],
         ("graph2", "24 h ago"),
         (right, height),

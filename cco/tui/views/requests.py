@@ -60,7 +60,7 @@ COLUMNS: Final = (
         falls=True,
     ),
     Column(
-        title="session", show=_session, value=lambda row: row["session"], low=7, high=12, is_id=True
+        title="session", show=_session, value=lambda row: row["session"], low=7, high=8, is_id=True
     ),
     Column(
         title="agent",
@@ -69,7 +69,7 @@ COLUMNS: Final = (
         low=11,
         high=28,
     ),
-    Column(title="model", show=model_name, value=lambda row: row["model"], low=10, high=24),
+    Column(title="model", show=model_name, value=lambda row: row["model"], low=10, high=20),
     Column(
         title="stat",
         show=status,
@@ -87,10 +87,10 @@ COLUMNS: Final = (
         low=6,
         high=6,
     ),
-    figure("tokens", tokens, figures.count, low=6, high=8),
-    figure("cost", lambda row: row["costUsd"], figures.usd, low=7, high=9),
-    figure("took", lambda row: row["latencyMs"], figures.took, low=5, high=7),
-    figure("first", lambda row: row["ttftMs"], figures.took, low=5, high=7),
+    figure("tokens", tokens, figures.count, low=6, high=6),
+    figure("cost", lambda row: row["costUsd"], figures.usd, low=7, high=7),
+    figure("took", lambda row: row["latencyMs"], figures.took, low=5, high=5),
+    figure("first", lambda row: row["ttftMs"], figures.took, low=5, high=5),
     Column(
         title="project",
         show=lambda row, _: row["project"] or figures.UNKNOWN,

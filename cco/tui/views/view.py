@@ -74,4 +74,6 @@ def _told(value: object) -> str:
         return "-"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
+    if isinstance(value, float):
+        return json.dumps(round(value, 9))  # as fine as money is told
     return value if isinstance(value, str) else json.dumps(value)

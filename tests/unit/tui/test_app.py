@@ -10,7 +10,7 @@ import pytest
 
 from cco.client import Client
 from cco.errors import Unavailable
-from cco.tui.app import App, Outside, sentence
+from cco.tui.app import App, Outside
 from cco.tui.logs import LogLine, LogReader
 from cco.tui.model import MAX_REQUESTS, Model
 from cco.tui.screen import VIEWS
@@ -193,8 +193,3 @@ def test_start_that_fails_says_why(opened: Opened) -> None:
 def test_end_ends_the_loop(opened: Opened) -> None:
     with pytest.raises(urwid.ExitMainLoop):
         opened().press("q")
-
-
-def test_error_is_one_line() -> None:
-    assert sentence(Unavailable("x", "it is away", hint="Start it")) == "it is away. Start it"
-    assert sentence(Unavailable("x", "it is away")) == "it is away"

@@ -206,6 +206,12 @@ def test_period_level_and_project(keyboard: Keyboard) -> None:
     assert "How everything stands" in keyboard.type("w")
 
 
+@pytest.mark.parametrize("key", ["t", "v"])
+def test_key_of_another_view_changes_nothing_there(keyboard: Keyboard, key: str) -> None:
+    keyboard.type("1", key)
+    assert (keyboard.model.period, keyboard.model.level) == (0, 0)
+
+
 def test_every_key_of_the_table_can_be_pressed_in_every_view() -> None:
     for number in range(1, 8):
         for binding in BINDINGS:

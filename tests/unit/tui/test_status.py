@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cco.errors import Unavailable
+from cco.errors import StoreError, Unavailable
 from cco.tui import status
 from cco.tui.model import Model
 from cco.tui.text import line_width
@@ -50,8 +50,21 @@ def test_state_is_told_by_words_and_signs_in_ascii_too() -> None:
     assert "mount x ill" in first
     assert "upstreams x 1/2 up" in first
     assert "ledger ill" in first
-    assert "! 2" in first
+    assert "! 2 w" in first  # the key that tells more
     assert first.isascii()
+
+
+def test_figures_that_are_no_longer_told_are_not_shown_as_if_they_were() -> None:
+    made = model()
+    made.troubles["today"] = StoreError("ledger-failed", "the ledger is ill", hint="Mend it")
+    assert "! 1 w" in top(made)[0]
+    told = "\n".join(shown(line) for line in status.sheet(made, LOOK))
+    assert "! today: the ledger is ill. Mend it" in told
+
+
+def test_error_is_one_line() -> None:
+    assert status.sentence(Unavailable("x", "it is away", hint="Go")) == "it is away. Go"
+    assert status.sentence(Unavailable("x", "it is away")) == "it is away"
 
 
 def test_nothing_is_claimed_before_the_first_answer() -> None:

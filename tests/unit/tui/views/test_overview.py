@@ -22,7 +22,7 @@ def test_every_figure_is_the_api_s() -> None:
         "hits     12 of 100",
         "tokens   9,560",
         "2 now, 6 max",
-        "$0.6000 now, $4.00 max",
+        "$3.00 so far, $4.00 max",
     ):
         assert text in lines, text
 
@@ -52,6 +52,16 @@ def test_last_minute_is_the_last_whole_one() -> None:
     assert overview.last_minute(told) == 5
     assert overview.last_hour(told, "requests") == sum(told["minutes"]["requests"])
     assert (overview.last_minute({}), overview.last_hour({}, "costUsd")) == (None, None)
+
+
+def test_cost_of_this_hour_is_never_above_the_highest_bar() -> None:
+    told = activity()
+    told["minutes"]["costUsd"] = [0.2] * 60  # the last sixty minutes: more than any hour by itself
+    told["hours"]["costUsd"] = [7.0] * 23 + [5.0]
+    shown = "\n".join(screen(model(activity=told)))
+    assert "last hour $12.00" in shown
+    assert "Cost/hour  $5.00 so far, $7.00 max" in shown
+    assert overview.this_hour({}) is None
 
 
 def test_questions_are_for_what_is_shown() -> None:

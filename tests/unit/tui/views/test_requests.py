@@ -30,6 +30,12 @@ def test_row_has_what_the_api_told() -> None:
     }
 
 
+def test_name_of_an_agent_is_whole_where_there_is_room_to_spare() -> None:
+    made = model("Requests")
+    made.requests = {1: request(agent="Chief Architect")}
+    assert "Chief Architect " in screen(made, 100)[5]
+
+
 def test_what_is_unknown_is_no_zero() -> None:
     shown_cells = cells(costUsd=None, ttftMs=None, model="", session="", launch="", project="")
     for title in ("cost", "first", "model", "session", "project"):

@@ -15,7 +15,15 @@ def test_section_is_a_rule_with_a_title() -> None:
 
 
 def test_members_are_shown_as_they_are() -> None:
-    row = {"name": "x\n", "none": None, "flag": True, "empty": [], "list": ["a", 1], "in": {"a": 1}}
+    row = {
+        "name": "x\n",
+        "none": None,
+        "flag": True,
+        "empty": [],
+        "list": ["a", 1],
+        "in": {"a": 1},
+        "took": 8.623677999821666,
+    }
     assert [shown(line) for line in members(row, LOOK)] == [
         "name   x",
         "none   -",
@@ -23,5 +31,6 @@ def test_members_are_shown_as_they_are() -> None:
         "empty  -",
         "list   a, 1",
         "in.a   1",
+        "took   8.623678",
     ]
     assert members({}, LOOK) == []
