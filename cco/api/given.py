@@ -8,6 +8,7 @@ import json
 import re
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from flask import request
@@ -20,6 +21,8 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Largest request body, the provider's own limit rounded up."""
 SILENCE_S: Final = 30.0
 """Longest wait for more of a body: its sender is on this machine."""
+MAX_PROJECT: Final = 4096
+"""Characters of a project's path, as many as the kernel takes bytes."""
 MAX_EXACT: Final = 2**53
 """Up to here a float is a certain whole number."""
 
@@ -102,6 +105,17 @@ def number(
 def flag(given: Mapping[str, Any], name: str) -> bool:
     """Return a member that must be true or false; without it it is false."""
     return bool(_typed(given, name, default=False, kind=bool, words="true or false"))
+
+
+def project(path: str) -> str:
+    """Return a project's path as it is stored.
+
+    Raises:
+        RequestError: it cannot.
+    """
+    if not path.startswith("/") or "\0" in path or len(path) > MAX_PROJECT:
+        raise RequestError("bad-project", "'project' must be the absolute path of a directory")
+    return str(Path(path))
 
 
 def _typed(given: Mapping[str, Any], name: str, default: Any, kind: type, words: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from cco.cli.commands import serving
 from cco.cli.output import show_json, usd
+from cco.cli.run import project_of
 from cco.client import BodyReader, Client, Reply, error_from
 from cco.errors import CcoError, RequestError, Unavailable, UpstreamError
 
@@ -28,6 +29,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "agent": arguments.agent,
         "task": arguments.task,
         "context": _context(arguments.context) if arguments.context else "",
+        "project": str(project_of(Path.cwd())),
     }
     headers = {"x-api-key": key} if (key := environ.get("ANTHROPIC_API_KEY")) else {}
     if arguments.no_cache:

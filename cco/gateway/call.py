@@ -10,9 +10,10 @@ from cco.gateway.headers import Fields
 
 @dataclass(frozen=True, slots=True)
 class SessionRef:
-    """The launch of `cco` that a request belongs to."""
+    """Whose a request is: of a launch of `cco`, or of a project alone."""
 
     id: str
+    """Of the launch; empty: of none."""
     project: str
     """Canonical path."""
     upstream: str = ""

@@ -133,7 +133,7 @@ class Invoker:
         call = self._call(asked, caller, deadline=deadline)
         with ExitStack() as held:
             turn = self._slots.turn(
-                party=caller.session.id if caller.session else caller.request_id,
+                party=(caller.session and caller.session.id) or caller.request_id,
                 timeout_s=min(limits.queue_timeout_s, limits.invoke_timeout_s),
                 client_fd=caller.client_fd,
             )

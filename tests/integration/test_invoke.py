@@ -283,3 +283,21 @@ def test_tasks_of_a_list_choose_their_agents(served: Daemon) -> None:
     assert told[0]["agent"] == "Chief Architect"
     assert told[0]["reason"]
     assert told[1]["error"]["code"] == "no-agent-fits"
+
+
+def test_cost_counts_for_the_project_the_user_stands_in(served: Daemon) -> None:
+    project = served.home / "shop"
+    below = project / "deep/below"
+    below.mkdir(parents=True)
+    (project / ".git").mkdir()
+    stored = served.run("knowledge", "store", "Prices are in cents", "--project", str(project))
+    assert stored.returncode == 0, stored.stderr
+
+    done = served.run(
+        "invoke", AGENT, "Which unit do prices have?", "--json", cwd=below, ANTHROPIC_API_KEY=KEY
+    )
+    assert done.returncode == 0, done.stderr
+    row = row_of(served, json.loads(done.stdout)["requestId"])
+    assert (row["project"], row["session_id"]) == (str(project), "")
+    known = served.run("knowledge", "list", "--json", "--project", str(project))
+    assert {fact["source"] for fact in json.loads(known.stdout)} == {"user", "Chief Architect"}

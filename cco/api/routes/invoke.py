@@ -62,7 +62,7 @@ def blueprint(services: Services) -> Blueprint:
 
 def _answer(services: Services) -> Response:
     told = given.payload()
-    caller = _caller(services)
+    caller = _caller(services, told)
     if "invocations" in told:
         return _several(services, told, caller)
     is_streamed = given.flag(told, "stream")
@@ -82,17 +82,22 @@ def _router(services: Services) -> Router:
     return services.team(given.session(services)).router
 
 
-def _caller(services: Services) -> Caller:
-    session = given.session(services)
+def _caller(services: Services, told: Mapping[str, Any]) -> Caller:
     return Caller(
         api_key=request.headers.get("x-api-key", ""),
         request_id=request.environ["cco.request_id"],
-        session=SessionRef(session.id, session.row.project, session.row.upstream)
-        if session
-        else None,
+        session=_whose(services, told),
         client_fd=request.environ["gunicorn.socket"].fileno(),
         is_fresh="no-cache" in given.directives(),
     )
+
+
+def _whose(services: Services, told: Mapping[str, Any]) -> SessionRef | None:
+    """Return the session that is named, else the project."""
+    project = given.project(given.text(told, "project")) if "project" in told else ""
+    if session := given.session(services):
+        return SessionRef(session.id, session.row.project, session.row.upstream)
+    return SessionRef("", project) if project else None
 
 
 class _Wanted(NamedTuple):

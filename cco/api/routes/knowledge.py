@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/knowledge``: what is known of projects; storing, searching, forgetting."""
 
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, jsonify, request
@@ -18,7 +17,6 @@ from cco.orchestration.facts import Fact
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
 DEFAULT_TYPE = "decision"
-MAX_PROJECT = 4096
 
 
 class _Id(BaseConverter):
@@ -39,7 +37,8 @@ def blueprint(services: Services) -> Blueprint:
     def store() -> ResponseReturnValue:
         told = given.payload()
         session = given.session(services)
-        project = _path(given.text(told, "project", session.row.project if session else None))
+        default = session.row.project if session else None
+        project = given.project(given.text(told, "project", default))
         type_ = given.text(told, "type", DEFAULT_TYPE)
         text = facts.checked(given.text(told, "text"), type_)
         if not services.knowledge_settings(project).enabled:
@@ -96,7 +95,7 @@ def blueprint(services: Services) -> Blueprint:
         project = request.args.get("project")
         if not project:
             raise RequestError("missing-member", "the request has no 'project'")
-        return jsonify({"forgotten": services.knowledge.forget_project(_path(project))})
+        return jsonify({"forgotten": services.knowledge.forget_project(given.project(project))})
 
     return routes
 
@@ -119,18 +118,7 @@ def _project(services: Services) -> str | None:
     wanted = request.args.get("project")
     if wanted is None and (session := given.session(services)):
         return session.row.project
-    return _path(wanted) if wanted else None
-
-
-def _path(project: str) -> str:
-    """Return a project's path as it is stored.
-
-    Raises:
-        RequestError: it cannot.
-    """
-    if not project.startswith("/") or "\0" in project or len(project) > MAX_PROJECT:
-        raise RequestError("bad-project", "'project' must be the absolute path of a directory")
-    return str(Path(project))
+    return given.project(wanted) if wanted else None
 
 
 def _limit() -> int:

@@ -53,13 +53,19 @@ def test_agent_is_asked(
 ) -> None:
     (tmp_path / "file").write_text("from a file, ü", encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    monkeypatch.chdir(tmp_path)
     served.answers["POST /api/agent/invoke"] = ANSWER
     words = [str(tmp_path / "file") if word == "FILE" else word for word in argv]
     assert do(environ, "invoke", "chief-architect", "the task", *words) == 0
 
     assert capsys.readouterr() == ("Do it so.\n", "")
     _, headers, payload = served.received[-1]
-    assert payload == {"agent": "chief-architect", "task": "the task", "context": context}
+    assert payload == {
+        "agent": "chief-architect",
+        "task": "the task",
+        "context": context,
+        "project": str(tmp_path),
+    }
     assert "x-api-key" not in headers
     assert "x-cco-session" not in headers
 

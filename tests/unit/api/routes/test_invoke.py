@@ -112,6 +112,25 @@ def test_cost_is_the_sessions(house: House) -> None:
     assert session
 
 
+def test_cost_counts_for_the_project_that_is_named(house: House) -> None:
+    several = {"invocations": [asked(task="one"), asked(task="two")], "project": "/p"}
+    for payload in (asked(project="/p/"), several):
+        answer = house.ask("POST", "/api/agent/invoke", payload, headers=KEY)
+        assert (answer.status_code, b"error" in answer.data) == (200, False)
+
+    told = house.ask("GET", "/api/project/stats?project=/p").get_json()
+    assert told["requests"]["total"] == 3
+
+
+def test_project_of_a_session_is_the_sessions(house: House) -> None:
+    _, token = house.register(project="/p")
+    named = {**KEY, "x-cco-session": token}
+    house.ask("POST", "/api/agent/invoke", asked(project="/elsewhere"), headers=named)
+
+    told = house.ask("GET", "/api/project/stats?project=/p").get_json()
+    assert told["requests"]["total"] == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "headers", "status", "code"),
     [
@@ -130,6 +149,9 @@ def test_cost_is_the_sessions(house: House) -> None:
         ({"context": {"half": "\ud83d"}}, KEY, 400, "bad-member"),
         ({"context": "\x7fELF\0"}, KEY, 400, "binary-text"),
         ({"task": "a\0b"}, KEY, 400, "binary-text"),
+        ({"project": "p"}, KEY, 400, "bad-project"),
+        ({"project": ""}, KEY, 400, "bad-project"),
+        ({"project": 1}, KEY, 400, "bad-member"),
         ({"maxTokens": 0}, KEY, 400, "bad-member"),
         ({"maxTokens": 10**9}, KEY, 400, "bad-member"),
         ({"maxTokens": True}, KEY, 400, "bad-member"),

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from cco.api.routes.knowledge import DEFAULT_LIMIT, DEFAULT_TYPE, MAX_LIMIT, MAX_PROJECT
+from cco.api.given import MAX_PROJECT
+from cco.api.routes.knowledge import DEFAULT_LIMIT, DEFAULT_TYPE, MAX_LIMIT
 from cco.api.routes.openapi import load_document
 from cco.orchestration.facts import MAX_TEXT, TYPES
 from tests.unit.api.house import House, error_of, open_house
