@@ -299,6 +299,21 @@ def test_a_project_gets_another_upstream_only_if_the_user_agrees(place: Place) -
     assert "upstream:\n  as configured\n" in done.out
 
 
+def test_steps_of_a_launch_are_told_at_a_terminal_only(place: Place) -> None:
+    catalog = load(BUILTIN, user=None)
+    environ = place.environ(**play(place, "echo launched; sleep 1000"))
+    for nth, (words, team) in enumerate(
+        (((), catalog), (("--agents", "leadership"), catalog.in_groups(["leadership"])))
+    ):
+        socket = place.base / f"tmux-steps-{nth}"
+        command = [*CCO, "run", *words]
+        with terminal(command, socket=socket, environ=environ, directory=place.project) as it:
+            lines = it.wait_for("launched").splitlines()
+        told = f"cco: agents: {len(team.agents)}, ~{team.context_tokens} tokens of context"
+        assert told in lines
+    assert place.launch_claude("run", environ=tell(place)).err == ""
+
+
 # Claude Code is not as it should be
 
 
