@@ -6,10 +6,8 @@ whole. What is unknown or wrong is an error with file and line: nothing is guess
 `parse` is pure, `load` reads files.
 """
 
-import difflib
 import errno
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
@@ -110,6 +108,8 @@ def parse(text: str, *, source: str, base: Loaded, allowed: frozenset[str] | Non
     Raises:
         ConfigError: with file, line and the nearest known name.
     """
+    import tomllib  # only where there is something to read: 4 ms of every launch
+
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
@@ -205,6 +205,8 @@ class _Reader:
         self, name: str, known: Sequence[str], *, section: str | None, nth: int = 0
     ) -> ConfigError:
         """Return the error for a name that is not there."""
+        import difflib
+
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         where = f" in [{section}]" if section else ""
         return ConfigError(

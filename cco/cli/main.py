@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cco.cli.output import show_error
-from cco.cli.parser import build_parser, command_names, help_text, next_words
+from cco.cli.parser import COMMANDS, build_parser, help_text, next_words
 from cco.errors import (
     BudgetExceeded,
     CcoError,
@@ -114,16 +114,15 @@ def _dispatch(argv: list[str], environ: Mapping[str, str]) -> int:
         from cco.cli import statusline
 
         return statusline.run(None, environ)
-    names = command_names()
-    if argv and (argv[0] in names or argv[0] in ("-h", "--help")):
+    if argv and (argv[0] in COMMANDS or argv[0] in ("-h", "--help")):
         if argv[0] == "help" and argv[1:2] not in (["-h"], ["--help"]):
-            return _help(argv[1:], names)
+            return _help(argv[1:])
         if argv[0] == "run":
             argv = _guard_run(argv)
         elif len(argv) > 1 and _is_slip_of_verb(argv[0], argv[1]):
             return 2
         return _own(argv, environ)
-    if len(argv) == 1 and (meant := _slip(argv[0], names)):
+    if len(argv) == 1 and (meant := _slip(argv[0], COMMANDS)):
         print(f"cco: unknown command '{argv[0]}'; did you mean '{meant}'?", file=sys.stderr)
         print(f"     To give it to Claude Code: cco -- {argv[0]}", file=sys.stderr)
         return 2
@@ -140,12 +139,12 @@ def _own(argv: list[str], environ: Mapping[str, str]) -> int:
     return int(module.run(arguments, environ))
 
 
-def _help(words: Sequence[str], names: Sequence[str]) -> int:
+def _help(words: Sequence[str]) -> int:
     """Show the help of CCO, or of a command and its verb."""
     if text := help_text(*words):
         print(text, end="")
         return os.EX_OK
-    meant = _slip(words[0], names) if words[0] not in names else None
+    meant = _slip(words[0], COMMANDS) if words[0] not in COMMANDS else None
     suggestion = f"; did you mean '{meant}'?" if meant else ""
     print(f"cco: there is no command '{' '.join(words)}'{suggestion}", file=sys.stderr)
     print("     See them all: cco help", file=sys.stderr)

@@ -2,7 +2,6 @@
 """Writes for people and for programs: aligned columns, JSON, one-line errors."""
 
 import json
-import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -37,8 +36,12 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 def _fit(line: str) -> str:
     """Return a line cut to the width of the terminal, if standard output is one."""
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    if not room or columns(line) <= room:
+    if not sys.stdout.isatty():
+        return line
+    import shutil  # only here: it would cost every launch 2 ms
+
+    room = shutil.get_terminal_size().columns
+    if columns(line) <= room:
         return line
     while columns(line) >= room:
         line = line[: -max(1, (columns(line) - room) // 2)]

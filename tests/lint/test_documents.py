@@ -10,7 +10,7 @@ import pytest
 from cco import configfile
 from cco.catalog import loader
 from cco.cli import main
-from cco.cli.parser import build_parser, command_names
+from cco.cli.parser import COMMANDS, build_parser
 from cco.config import Settings
 from tests.capabilities import ROOT
 from tests.documents import Block, blocks, documents, fits, steps
@@ -41,7 +41,7 @@ def test_commands_are_understood(block: Block) -> None:
     if block.kind == "console":
         lines = [line[2:] for line in lines if line.startswith("$ ")]
     for words in (words for line in lines for words in commands(line)):
-        if words and words[0] in command_names() and words[0] != "help":
+        if words and words[0] in COMMANDS and words[0] != "help":
             build_parser().parse_args(main._guard_run(words) if words[0] == "run" else words)
 
 

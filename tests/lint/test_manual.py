@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cco import config, errors
-from cco.cli.parser import command_names
+from cco.cli.parser import COMMANDS
 from tests.capabilities import ROOT
 from tests.lint.tree import check
 
@@ -63,7 +63,7 @@ def test_parser_loads_alone() -> None:
 
 
 def test_every_command_has_a_page(pages: Path) -> None:
-    wanted = {"cco.1", *(f"cco-{name}.1" for name in command_names())}
+    wanted = {"cco.1", *(f"cco-{name}.1" for name in COMMANDS)}
     assert wanted - {page.name for page in pages.iterdir()} == {"cco-help.1", "cco-version.1"}
 
 

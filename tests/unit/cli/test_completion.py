@@ -10,7 +10,7 @@ import pytest
 
 from cco.cli import completion
 from cco.cli.completion import SHELLS, Command, render, walk
-from cco.cli.parser import build_parser, command_names
+from cco.cli.parser import COMMANDS, build_parser
 
 COMPLETE = """\
 source {script}
@@ -54,7 +54,7 @@ def test_bash_offers_what_may_follow(typed: str, wanted: list[str], tmp_path: Pa
 
 
 def test_bash_offers_every_command(tmp_path: Path) -> None:
-    assert set(command_names()) <= set(offered("cco ", tmp_path / "cco.bash"))
+    assert set(COMMANDS) <= set(offered("cco ", tmp_path / "cco.bash"))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -64,7 +64,7 @@ def test_scripts_are_well_formed(shell: str, tmp_path: Path) -> None:
     if shutil.which(shell):
         subprocess.run([shell, "-n", script], timeout=60, check=True)
     assert len(script.read_text().splitlines()) > 40
-    for name in command_names():
+    for name in COMMANDS:
         assert name in script.read_text()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cco import errors
 from cco.cli import commands, main, run
-from cco.cli.parser import command_names
+from cco.cli.parser import COMMANDS
 from cco.errors import CcoError
 from tests.capabilities import ROOT
 from tests.unit.cli.fakes import make_noting_claude, run_cco
@@ -118,9 +118,9 @@ def test_every_command_has_somebody_who_runs_it(called: Called) -> None:
         "route": ["t"],
         "unseal": ["agents"],
     }
-    for name in command_names():
+    for name in COMMANDS:
         assert main.main([name, *needs.get(name, [])], {}) == 0
-    assert len(called) == len(command_names()) - 1  # help is answered at once
+    assert len(called) == len(COMMANDS) - 1  # help is answered at once
 
 
 def test_verb_with_a_module_of_its_own_is_run_by_it(called: Called) -> None:
@@ -417,9 +417,24 @@ def test_status_of_claude_code_is_ours(tmp_path: Path) -> None:
     assert done.returncode == 42
 
 
+def test_launch_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    script = (
+        "import sys; from cco.cli import main, run; from cco import configfile;"
+        "from pathlib import Path; configfile.load({}, config=Path('/none'), etc=Path('/none'));"
+        "print([name for name in ('difflib', 'tomllib', 'shutil') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
 def test_launch_path_loads_no_library_of_the_daemons(tmp_path: Path) -> None:
     script = (
-        "import sys; from cco.cli import main, run, commands, daemon; main.command_names();"
+        "import sys; from cco.cli import main, run, commands, daemon; main.build_parser();"
         "print([name for name in ('flask', 'gunicorn', 'cryptography', 'llfuse', 'urwid',"
         " 'requests', 'http.client', 'psutil') if name in sys.modules])"
     )

@@ -10,7 +10,7 @@ import shlex
 import pytest
 
 from cco.cli import parser
-from cco.cli.parser import CLAUDE_WORDS, build_parser, command_names, help_text, next_words
+from cco.cli.parser import CLAUDE_WORDS, COMMANDS, build_parser, help_text, next_words
 
 
 def test_it_imports_argparse_and_nothing_else() -> None:
@@ -40,10 +40,14 @@ def walk(of: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     return [of, *(one for child in subparsers(of).values() for one in walk(child))]
 
 
+def test_commands_are_those_of_the_parser() -> None:
+    assert tuple(subparsers(build_parser())) == COMMANDS
+
+
 def test_help_lists_every_command() -> None:
     text = build_parser().format_help()
 
-    for name in command_names():
+    for name in COMMANDS:
         assert re.search(rf"\n    {name}\s", text), name
 
 
@@ -51,7 +55,7 @@ def test_help_names_the_words_that_claude_code_knows_too() -> None:
     text = build_parser().format_help()
 
     assert f"Words that both know are CCO's: {', '.join(CLAUDE_WORDS)}." in text
-    assert set(CLAUDE_WORDS) <= set(command_names())
+    assert set(CLAUDE_WORDS) <= set(COMMANDS)
     assert "cco -- agents" in text
 
 
