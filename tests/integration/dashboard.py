@@ -17,6 +17,7 @@ from cco.ledger.store import Store
 from cco.ledger.usage import Usage
 from tests.daemon import CCO, Daemon
 from tests.integration.terminal import Terminal, terminal
+from tests.mounting import wait_until
 
 NANO: Final = 10**9
 AGENTS: Final = ("main", "Chief Architect", "Go Specialist", "Test Engineer", "unattributed")
@@ -125,6 +126,7 @@ def settled(shown: Terminal, view: int, name: str, text: str) -> list[str]:
     shown.press(str(view))
     shown.wait_for(f"[{view} {name}]")
     shown.wait_for(text)
+    wait_until(lambda: "asking" not in "\n".join(shown.visible()), "the daemon has answered")
     return shown.visible()
 
 
