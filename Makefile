@@ -22,7 +22,8 @@ quick: ## unit tests only
 
 bench: ## latency, memory and start-up figures
 	@packaging/bootstrap test
-	@$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
+	@CCO_CLAUDE="$${CCO_CLAUDE:-$$(packaging/install-claude --where)}" \
+		$(PYTHON_IN_VENV) -m tests.bench $(ARGS)
 
 soak: ## an hour of load: memory, threads and open files must not grow (ARGS=--help)
 	@packaging/bootstrap test

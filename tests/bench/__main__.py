@@ -51,6 +51,7 @@ def main() -> None:
         _show_mount(service, Path(health["vfs"]["path"]))
         print("hooks")
         show_hooks(service, Path(health["vfs"]["path"]), health["http"]["url"], home)
+        health = service.wait_until_ok()  # the hooks have had it stopped: it has another port
         print("latency through the gateway, one connection")
         _show_latency(health["http"]["url"], upstream.url)
         print("streams through the gateway, beside each other")
