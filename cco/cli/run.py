@@ -62,9 +62,6 @@ def launch(
         CcoError: what is missing, with the remedy; nothing is left half-made.
     """
     start = _Start(arguments, environ, groups)
-    health = start.service.health()
-    if health is None:
-        tell("starting the daemon")
     health = start.service.ensure()
     mount = Path(health["vfs"]["path"])
     tell(f"daemon {health['version']} at {health['http']['url']}")

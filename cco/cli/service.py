@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from cco import configfile, units
 from cco.cli.background import START_S, Background
+from cco.cli.output import tell
 from cco.client import Client
 from cco.errors import Denied, Unavailable
 from cco.paths import Paths, make_runtime
@@ -75,6 +76,7 @@ class Service:
         if health is not None and _serves(health):
             return health
         if health is None:
+            tell("starting the daemon")
             self.start()
         return self.wait_until_ok()
 
