@@ -228,7 +228,7 @@ class Daemon:
 
     # Sessions
 
-    def launch(self, *, upstream: str = "") -> Launched:
+    def launch(self, *, upstream: str = "", project: str = "") -> Launched:
         """Register a session, as the launcher does, for a process that does nothing."""
         process = subprocess.Popen(["sleep", "1000"], env=self.environ())
         self._sessions.append(process)
@@ -238,7 +238,7 @@ class Daemon:
             {
                 "pid": process.pid,
                 "cwd": str(self.home),
-                "project": str(self.home),
+                "project": project or str(self.home),
                 "upstream": upstream,
             },
         )

@@ -2,7 +2,8 @@
 """A terminal's screen as SVG: what `tmux capture-pane -e` prints, in its colours and columns.
 
 Of the escape sequences those of colours are understood (``CSI … m``), which is all that tmux
-prints. Each run of one style is put at its column, so that no font can shift it.
+prints. Each run of one style is put at its column, so that no font can shift it; braille is drawn
+as its dots, for few fonts have it in the width of their letters.
 """
 
 import re
@@ -27,6 +28,10 @@ BASIC: Final = (
 XMLNS: Final = "http://www.w3.org/2000/svg"
 FONTS: Final = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 
+_LEFT: Final = 0x47
+_RIGHT: Final = 0xB8
+"""Dots of a braille character in its left and right column; ours stand on the line's ground."""
+_PIECE: Final = re.compile("[\u2800-\u28ff]+|[^\u2800-\u28ff]+")
 _SEQUENCE: Final = re.compile(r"\x1b\[([0-9;]*)m")
 
 
@@ -73,11 +78,32 @@ def _run(style: Style, text: str, at: int, row: int) -> Iterator[str]:
     x, y = MARGIN + at * WIDTH, MARGIN + row * HEIGHT
     if paper and text:
         yield f'<rect x="{x:.1f}" y="{y}" width="{taken:.1f}" height="{HEIGHT}" fill="{paper}"/>'
-    if not text.strip():
-        return
+    for piece in _PIECE.findall(text):
+        if "\u2800" <= piece[0] <= "\u28ff":
+            yield from _dots(piece, ink, x=x, bottom=y + HEIGHT)
+        elif piece.strip():
+            yield _text(style, piece, ink, x=x, y=y)
+        x += _columns(piece) * WIDTH
+
+
+def _dots(text: str, ink: str, *, x: float, bottom: float) -> Iterator[str]:
+    """Draw characters of braille, each column of dots as a dashed line from the ground up."""
+    step = HEIGHT / 4
+    lines = []
+    for at, char in enumerate(text):
+        for side, mask in ((0.28, _LEFT), (0.78, _RIGHT)):
+            if count := (ord(char) & mask).bit_count():
+                lines.append(f"M{x + (at + side) * WIDTH:.1f} {bottom - 1}v{-count * step:g}")
+    if lines:
+        dashes = f'stroke-width="2.4" stroke-dasharray="2.4 {step - 2.4:g}"'
+        yield f'<path d="{"".join(lines)}" stroke="{ink}" {dashes}/>'
+
+
+def _text(style: Style, text: str, ink: str, *, x: float, y: float) -> str:
     more = ' font-weight="bold"' if style.bold else ""
     more += ' text-decoration="underline"' if style.underline else ""
-    yield (
+    taken = _columns(text) * WIDTH
+    return (
         f'<text x="{x:.1f}" y="{y + SIZE}" textLength="{taken:.1f}" fill="{ink}"{more}>'
         f"{escape(text)}</text>"
     )
