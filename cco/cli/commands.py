@@ -130,7 +130,7 @@ def _config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
             print(path if path.exists() else f"{path} (not there)")
         return os.EX_OK
     try:
-        loaded = configfile.load(environ, config=directory, project=project_of(Path.cwd()))
+        loaded = configfile.load(environ, config=directory, project=project_of(Path()))
     except ConfigError as error:
         if arguments.action == "show":
             raise

@@ -125,7 +125,7 @@ def _requests(client: Client, arguments: argparse.Namespace) -> Iterator[Row]:
 
 def _knowledge(client: Client, arguments: argparse.Namespace) -> Iterator[Row]:
     """Yield what is known of a project."""
-    query = {"project": str(project_of(Path(arguments.project or Path.cwd()))), "limit": PAGE}
+    query = {"project": str(project_of(Path(arguments.project or "."))), "limit": PAGE}
     yield from client.call("GET", f"/api/knowledge?{urlencode(query)}")["facts"]
 
 

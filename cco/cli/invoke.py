@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cco.cli.commands import serving
-from cco.cli.output import show_json, usd
+from cco.cli.output import read_text, show_json, usd
 from cco.cli.run import project_of
 from cco.client import BodyReader, Client, Reply, error_from
 from cco.errors import CcoError, RequestError, Unavailable, UpstreamError
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "agent": arguments.agent,
         "task": arguments.task,
         "context": _context(arguments.context) if arguments.context else "",
-        "project": str(project_of(Path.cwd())),
+        "project": str(project_of(Path())),
     }
     headers = {"x-api-key": key} if (key := environ.get("ANTHROPIC_API_KEY")) else {}
     if arguments.no_cache:
@@ -55,11 +55,12 @@ def _context(name: str) -> str:
         RequestError: it cannot be read, or is no text.
     """
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        return read_text() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise RequestError(
             "context-unreadable",
-            f"{name} cannot be read as text ({exc})",
+            f"{'standard input' if name == '-' else name} cannot be read as text ({why})",
             hint="Give a text file in UTF-8, or - for standard input",
         ) from exc
 

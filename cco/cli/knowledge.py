@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from cco.cli.commands import serving
-from cco.cli.output import agrees, show_json, show_table
+from cco.cli.output import agrees, read_text, show_json, show_table
 from cco.cli.run import project_of
 from cco.client import Client
 from cco.errors import RequestError
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "stats": _stats,
         "forget": _forget,
     }
-    project = str(project_of(Path(arguments.project or Path.cwd())))
+    project = str(project_of(Path(arguments.project or ".")))
     return table[arguments.verb](arguments, serving(environ), project)
 
 
@@ -37,9 +37,13 @@ def _store(arguments: argparse.Namespace, client: Client, project: str) -> int:
     text = arguments.text
     if text == "-":
         try:
-            text = sys.stdin.read()
-        except UnicodeDecodeError as exc:
-            raise RequestError("not-text", "what came by standard input is no text") from exc
+            text = read_text()
+        except UnicodeError as exc:
+            raise RequestError(
+                "not-text",
+                "what came by standard input is no text",
+                hint="Give text in UTF-8",
+            ) from exc
     fact = client.call(
         "POST", ROUTE, {"project": project, "type": arguments.type, "text": text.strip()}
     )
@@ -96,7 +100,9 @@ def _forget(arguments: argparse.Namespace, client: Client, project: str) -> int:
     ids: list[int] = list(dict.fromkeys(arguments.id))
     if arguments.all == bool(ids):
         raise RequestError(
-            "bad-arguments", "name the facts to forget, or --all", hint="cco knowledge list"
+            "bad-arguments",
+            "name the facts to forget, or --all",
+            hint="List them: cco knowledge list",
         )
     query = urlencode({"project": project})
     number = client.call("GET", f"{ROUTE}/stats?{query}")["facts"] if arguments.all else len(ids)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decides whose command it is, runs it, and turns errors into exit statuses, here only."""
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -63,6 +65,9 @@ STATUS: Final[Mapping[type[CcoError], int]] = {
 }
 """Exit status of each error, the most particular class first."""
 
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a disk says that takes no more."""
+
 STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "claude-missing": EXIT_NOT_FOUND,
     "claude-too-old": os.EX_UNAVAILABLE,
@@ -72,6 +77,8 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
 
 def entry() -> None:
     """Run the command line of this process; the one place that ends it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what the locale cannot say
     sys.exit(main(sys.argv[1:], os.environ))
 
 
@@ -87,10 +94,26 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         show_error(error)
         return status_of(error)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return os.EX_OK
+    except OSError as exc:
+        if exc.errno not in FULL or exc.filename is not None:
+            raise
+        _drop_output()
+        full = StoreError(
+            "output-unwritable",
+            f"what is to be shown cannot be written ({exc.strerror})",
+            hint="Make room on the disk, or write it elsewhere",
+        )
+        show_error(full)
+        return status_of(full)
     except KeyboardInterrupt:
         return 130
+
+
+def _drop_output() -> None:
+    """Let what is not written yet go nowhere, or Python tries again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def status_of(error: CcoError) -> int:

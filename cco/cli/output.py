@@ -13,9 +13,25 @@ BAR_COLUMNS: Final = 20
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 
 
+def read_text() -> str:
+    """Return what comes by standard input.
+
+    Raises:
+        UnicodeError: it is no text; in some locales Python itself takes any bytes for some.
+    """
+    text = sys.stdin.read()
+    text.encode()
+    return text
+
+
 def show_json(value: Any) -> None:
     """Print a value as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=is_plain()))
+
+
+def is_plain() -> bool:
+    """Say whether standard output takes less than all characters, by the locale."""
+    return "utf" not in (sys.stdout.encoding or "").lower()
 
 
 def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -66,12 +82,11 @@ def bars(amounts: Sequence[float]) -> list[str]:
     most = max(amounts, default=0)
     if not sys.stdout.isatty() or most <= 0:
         return [""] * len(amounts)
-    is_plain = "utf" not in (sys.stdout.encoding or "").lower()
-    return [_bar(max(amount, 0) / most, is_plain=is_plain) for amount in amounts]
+    return [_bar(max(amount, 0) / most) for amount in amounts]
 
 
-def _bar(share: float, *, is_plain: bool) -> str:
-    if is_plain:
+def _bar(share: float) -> str:
+    if is_plain():
         return "#" * round(share * BAR_COLUMNS)
     whole, eighths = divmod(round(share * BAR_COLUMNS * 8), 8)
     return "█" * whole + _EIGHTHS[eighths].strip()

@@ -2,7 +2,7 @@
 """The command line, described; imports argparse and nothing else, so manual pages build from it."""
 
 import argparse
-from typing import Final
+from typing import Any, Final, NoReturn
 
 COMMANDS: Final = (
     "run",
@@ -56,9 +56,24 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
             self._action_max_length = max(self._action_max_length, longest + 4)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with a command line as all errors are told, and of which command."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:  # else the outermost parser would complain, and point at its own help
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
+
+    def error(self, message: str) -> NoReturn:
+        words = self.prog.split()
+        help_line = " ".join([words[0], "help", *words[1:]])
+        self.exit(2, f"cco: {message.removeprefix('argument ')}\n     See: {help_line}\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of CCO's own commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cco",
         description="Claude Code with a team of agents, an honest gateway and a ledger.",
         epilog=EPILOG,

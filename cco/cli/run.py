@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
             os.chdir(arguments.project)
         except OSError as exc:
             raise LaunchError(
-                "no-such-directory", f"{arguments.project} cannot be entered ({exc.strerror})"
+                "no-such-directory",
+                f"{arguments.project} cannot be entered ({exc.strerror})",
+                hint="Give --project a directory of yours",
             ) from exc
     if arguments.direct:
         launch_direct(arguments.arguments, environ)
@@ -115,7 +117,7 @@ class _Start:
     ) -> None:
         uid = os.getuid()
         self.paths = paths.locate(environ, uid=uid)
-        self.project = project_of(_current_directory())
+        self.project = project_of(Path())
         self.settings = configfile.load(
             environ, config=self.paths.config, project=self.project
         ).settings
@@ -176,8 +178,17 @@ class _Start:
 
 
 def project_of(directory: Path) -> Path:
-    """Return the canonical path of the git top level around a directory, else of itself."""
-    real = directory.resolve()
+    """Return the canonical path of the git top level around a directory, else of itself.
+
+    Raises:
+        LaunchError: it is told from the current directory, and that is gone.
+    """
+    try:
+        real = directory.resolve()
+    except FileNotFoundError as exc:
+        raise LaunchError(
+            "no-such-directory", "the current directory is no more", hint="Enter another one: cd"
+        ) from exc
     # Not Path.exists: it raises where a directory above may not be looked into.
     return next((one for one in (real, *real.parents) if os.path.exists(one / ".git")), real)  # noqa: PTH110
 
@@ -222,15 +233,6 @@ def _write_settings(plan: claude.Plan, *, runtime: Path) -> None:
         fd = os.open(plan.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(plan.file_text)
-
-
-def _current_directory() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError as exc:
-        raise LaunchError(
-            "no-such-directory", "the current directory is no more", hint="Enter another one: cd"
-        ) from exc
 
 
 def _execute(argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:

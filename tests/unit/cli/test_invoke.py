@@ -70,6 +70,27 @@ def test_agent_is_asked(
     assert "x-cco-session" not in headers
 
 
+@pytest.mark.parametrize("name", ["-", "FILE"])
+def test_binary_context_is_refused_before_it_is_sent(
+    name: str,
+    environ: dict[str, str],
+    served: StandIn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = b"\x7fELF\xd0\x00"
+    (tmp_path / "file").write_bytes(data)
+    # As Python reads in the locale C.UTF-8.
+    stdin = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    with pytest.raises(RequestError) as caught:
+        do(environ, "invoke", "a", "t", "--context", name.replace("FILE", str(tmp_path / "file")))
+
+    assert caught.value.code == "context-unreadable"
+    assert caught.value.message.endswith("cannot be read as text (it is not UTF-8)")
+    assert all("invoke" not in str(target) for target, *_ in served.received)
+
+
 def test_key_and_session_travel_in_headers(
     environ: dict[str, str], served: StandIn, capsys: Capture
 ) -> None:

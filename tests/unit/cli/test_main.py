@@ -16,7 +16,7 @@ from cco.cli import commands, main, run
 from cco.cli.parser import COMMANDS
 from cco.errors import CcoError
 from tests.capabilities import ROOT
-from tests.unit.cli.fakes import make_noting_claude, run_cco
+from tests.unit.cli.fakes import CCO, make_noting_claude, run_cco
 
 Called = list[tuple[str, Any]]
 
@@ -446,3 +446,30 @@ def test_launch_path_loads_no_library_of_the_daemons(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", [["help"], ["completion", "bash"]])
+def test_full_disk_behind_the_output_is_one_sentence(words: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*CCO, *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.stderr.splitlines() == [
+        "cco: what is to be shown cannot be written (No space left on device)",
+        "     Make room on the disk, or write it elsewhere",
+    ]
+    assert done.returncode == os.EX_IOERR
+
+
+def test_locale_without_our_characters_gets_the_rest(tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run_cco("help", "run", environ={**ascii_only, "HOME": str(tmp_path)}, cwd=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--agents GROUP,?" in done.stdout

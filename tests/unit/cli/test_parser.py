@@ -133,7 +133,11 @@ def test_bad_usage_is_exit_status_2(argv: str, capsys: pytest.CaptureFixture[str
         build_parser().parse_args(argv.split())
 
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: cco ")
+    said, remedy = capsys.readouterr().err.splitlines()
+    assert said.startswith("cco: ")
+    help_words = remedy.removeprefix("     See: cco help").split()
+    assert help_words == argv.split()[: len(help_words)] != []
+    assert help_text(*help_words)
 
 
 def test_no_command_is_no_error() -> None:

@@ -287,13 +287,28 @@ def test_project_that_is_not_there_is_told(launch: Launch) -> None:
     done = launch.run("run", "--project", "nowhere")
 
     assert done.returncode == os.EX_NOINPUT
-    assert done.stderr == "cco: nowhere cannot be entered (No such file or directory)\n"
+    assert done.stderr.splitlines() == [
+        "cco: nowhere cannot be entered (No such file or directory)",
+        "     Give --project a directory of yours",
+    ]
 
 
-def test_directory_that_has_been_removed_is_told(launch: Launch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "config check",
+        "invoke auto x",
+        "knowledge list",
+        "stats --project .",
+    ],
+)
+def test_directory_that_has_been_removed_is_told(
+    words: str, launch: Launch, tmp_path: Path
+) -> None:
     script = f'mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; exec "$@"'
     done = subprocess.run(
-        ["sh", "-c", script, "sh", *CCO],
+        ["sh", "-c", script, "sh", *CCO, *words.split()],
         env={**os.environ, **launch.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
