@@ -257,7 +257,9 @@ def error_from(reply: Reply) -> CcoError:
     except (ValueError, AttributeError):
         told = None
     if not isinstance(told, dict):
-        return Unavailable("daemon-garbled", f"the daemon answered {reply.status}")
+        return Unavailable(
+            "daemon-garbled", f"the daemon answered {reply.status}", hint="See: cco daemon logs"
+        )
     fallback = RequestError if reply.status < 500 else Unavailable
     kind = dict(_CLASSES).get(reply.status, fallback)
     hint = told.get("hint")

@@ -44,7 +44,7 @@ SECTIONS: Final[Mapping[str, type]] = {
 REPEATED: Final = frozenset({"upstream", "budget"})
 PROJECT_KEYS: Final = frozenset({"agents.groups", "knowledge.enabled", "knowledge.inject_tokens"})
 """What a project's ``.cco.toml`` may set: a checkout must not choose where credentials go."""
-HINT: Final = "See what can be set: cco config show"
+HINT: Final = "See what can be set: man cco.toml"
 
 _PART: Final = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
 _DOTTED: Final = rf"({_PART}(?:\s*\.\s*{_PART})*)"

@@ -43,7 +43,9 @@ class Manager:
             )
         except OSError as exc:
             raise Unavailable(
-                "systemd-failed", f"systemctl cannot be run ({exc.strerror})"
+                "systemd-failed",
+                f"systemctl cannot be run ({exc.strerror})",
+                hint="Install systemd",
             ) from exc
         if check and done.returncode != 0:
             told = done.stderr.strip().splitlines() or [str(done.returncode)]

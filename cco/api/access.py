@@ -71,7 +71,9 @@ class Guard:
                 hint="Use the address that 'cco daemon status' shows",
             )
         if has_origin:
-            raise Denied("foreign-origin", "web pages may not call CCO")
+            raise Denied(
+                "foreign-origin", "web pages may not call CCO", hint="Call it by a program"
+            )
         if not self.is_ours(connection):
             raise Denied(
                 "foreign-user",

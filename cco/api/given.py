@@ -17,6 +17,8 @@ from cco.api.services import Services
 from cco.errors import Denied, RequestError
 from cco.orchestration.sessions import Session
 
+SEE: Final = "See: GET /openapi.json"
+"""What to do about a request that does not fit its description."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Largest request body, the provider's own limit rounded up."""
 SILENCE_S: Final = 30.0
@@ -41,10 +43,14 @@ def body() -> bytes:
             parts.append(data)
             size += len(data)
             if size > MAX_BODY_BYTES:
-                raise RequestError("body-too-large", "the request is larger than 64 MB")
+                raise RequestError(
+                    "body-too-large", "the request is larger than 64 MB", hint="Send less"
+                )
     except TimeoutError as exc:
         raise RequestError(
-            "body-late", f"nothing more of the request's body came for {SILENCE_S:g} s"
+            "body-late",
+            f"nothing more of the request's body came for {SILENCE_S:g} s",
+            hint="Send it again",
         ) from exc
     finally:
         connection.settimeout(None)
@@ -60,9 +66,9 @@ def payload() -> dict[str, Any]:
     try:
         given = json.loads(body() or b"{}")
     except (ValueError, RecursionError) as exc:
-        raise RequestError("bad-json", f"the request's body is not JSON ({exc})") from exc
+        raise RequestError("bad-json", f"the request's body is not JSON ({exc})", hint=SEE) from exc
     if not isinstance(given, dict):
-        raise RequestError("bad-json", "the request's body must be a JSON object")
+        raise RequestError("bad-json", "the request's body must be a JSON object", hint=SEE)
     return given
 
 
@@ -70,7 +76,9 @@ def text(given: Mapping[str, Any], name: str, default: str | None = None) -> str
     """Return a member that must be a text."""
     value = str(_typed(given, name, default, str, "a text"))
     if any("\ud800" <= char <= "\udfff" for char in value):
-        raise RequestError("bad-member", f"'{name}' holds half a character")
+        raise RequestError(
+            "bad-member", f"'{name}' holds half a character", hint="Send text in UTF-8"
+        )
     return value
 
 
@@ -80,7 +88,7 @@ def texts(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise RequestError("bad-member", f"'{name}' must be a list of texts")
+        raise RequestError("bad-member", f"'{name}' must be a list of texts", hint=SEE)
     return tuple(text({name: one}, name) for one in value)
 
 
@@ -98,7 +106,7 @@ def number(
         found = int(found)  # 8.0 is one too, as JSON and its schemas see it
     value = int(_typed({name: found}, name, default, int, "a whole number"))
     if (low is not None and value < low) or (high is not None and value > high):
-        raise RequestError("bad-member", f"'{name}' must be between {low} and {high}")
+        raise RequestError("bad-member", f"'{name}' must be between {low} and {high}", hint=SEE)
     return value
 
 
@@ -114,16 +122,18 @@ def project(path: str) -> str:
         RequestError: it cannot.
     """
     if not path.startswith("/") or "\0" in path or len(path) > MAX_PROJECT:
-        raise RequestError("bad-project", "'project' must be the absolute path of a directory")
+        raise RequestError(
+            "bad-project", "'project' must be the absolute path of a directory", hint=SEE
+        )
     return str(Path(path))
 
 
 def _typed(given: Mapping[str, Any], name: str, default: Any, kind: type, words: str) -> Any:
     value = given.get(name, default)
     if value is None:
-        raise RequestError("missing-member", f"the request has no '{name}'")
+        raise RequestError("missing-member", f"the request has no '{name}'", hint=SEE)
     if type(value) is not kind:
-        raise RequestError("bad-member", f"'{name}' must be {words}")
+        raise RequestError("bad-member", f"'{name}' must be {words}", hint=SEE)
     return value
 
 
@@ -153,7 +163,7 @@ def whole_parameter(name: str, default: int, *, low: int, high: int) -> int:
         return default
     if not re.fullmatch("[0-9]{1,19}", value) or not low <= int(value) <= high:
         raise RequestError(
-            "bad-parameter", f"'{name}' must be a whole number between {low} and {high}"
+            "bad-parameter", f"'{name}' must be a whole number between {low} and {high}", hint=SEE
         )
     return int(value)
 

@@ -281,7 +281,11 @@ def decode_settings(given: str) -> dict[str, Any]:
             hint="It must be a JSON object or the path of a file with one",
         ) from exc
     if not isinstance(settings, dict):
-        raise ConfigError("settings-unreadable", "--settings must hold a JSON object")
+        raise ConfigError(
+            "settings-unreadable",
+            "--settings must hold a JSON object",
+            hint='Such as: --settings \'{"model": "sonnet"}\'',
+        )
     return settings
 
 

@@ -135,7 +135,9 @@ def _logs(service: Service, arguments: argparse.Namespace) -> int:
         try:
             os.execvp(command[0], command)
         except OSError as exc:
-            raise Unavailable("no-journal", "journalctl is not installed") from exc
+            raise Unavailable(
+                "no-journal", "journalctl is not installed", hint="Install systemd's journal"
+            ) from exc
     file = service.paths.log_file
     if not file.exists():
         raise NotFound("no-log", f"there is no log at {file}", hint="Start it: cco daemon start")

@@ -73,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of CCO's own commands."""
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="cco",
         description="Claude Code with a team of agents, an honest gateway and a ledger.",
         epilog=EPILOG,

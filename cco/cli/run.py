@@ -208,7 +208,7 @@ def check_mount(mount: Path) -> None:
             hint="Run: cco daemon restart",
         ) from exc
     if told != "OK":
-        raise Unavailable("mount-ailing", f"the mount {mount} says: {told}")
+        raise Unavailable("mount-ailing", f"the mount {mount} says: {told}", hint="Run: cco doctor")
 
 
 def _api_url(health: dict[str, Any], *, port: int) -> str:

@@ -61,7 +61,11 @@ class Service:
                 hint="See: cco daemon status",
             )
         if reply.status not in (200, 503):
-            raise Unavailable("daemon-garbled", f"{self.paths.socket} is not served by CCO")
+            raise Unavailable(
+                "daemon-garbled",
+                f"{self.paths.socket} is not served by CCO",
+                hint="Stop what serves it, then: cco daemon start",
+            )
         told: dict[str, Any] = reply.json()
         return told
 
@@ -166,7 +170,11 @@ class Service:
         try:
             signal.pidfd_send_signal(fd, signal.SIGTERM)
             if not select.select([fd], [], [], STOP_S)[0]:
-                raise Unavailable("stop-failed", f"the daemon (pid {pid}) does not stop")
+                raise Unavailable(
+                    "stop-failed",
+                    f"the daemon (pid {pid}) does not stop",
+                    hint=f"See: cco daemon logs; as a last resort: kill -KILL {pid}",
+                )
         finally:
             os.close(fd)
         return True

@@ -21,6 +21,9 @@ from cco.gateway.fold import UsageFold, is_event_stream
 from cco.gateway.sse import Decoder
 from cco.ledger.usage import Usage
 
+LATER: Final = "Ask again in a while"
+"""What to do about a provider that is busy or broken."""
+
 
 class Reply:
     """An answer with status 200.
@@ -97,9 +100,7 @@ class Reply:
 
 def cut_off() -> UpstreamError:
     """Return the error for an answer that ended before it was whole."""
-    return UpstreamError(
-        "upstream-broken", "the provider's answer broke off", hint="Ask again in a while"
-    )
+    return UpstreamError("upstream-broken", "the provider's answer broke off", hint=LATER)
 
 
 def refusal(status: int, data: bytes, *, code: str = "") -> CcoError:
@@ -115,19 +116,25 @@ def refusal(status: int, data: bytes, *, code: str = "") -> CcoError:
     words = _sentence(words) or f"the provider answered {status} without a reason"
     if status in _REFUSALS:
         return _REFUSALS[status](code, words)
-    return UpstreamError(code or "upstream-error", f"the provider answered {status}: {words}")
+    hint = LATER if status == 429 or status >= 500 else "Correct what it names"
+    told = f"the provider answered {status}: {words}"
+    return UpstreamError(code or "upstream-error", told, hint=hint)
 
 
 _REFUSALS: Final[Mapping[int, Callable[[str, str], CcoError]]] = {
     401: lambda _, words: Denied("bad-credential", words, hint="Check the API key"),
-    402: lambda code, words: BudgetExceeded(code or "budget-spent", words),
-    502: lambda code, words: UpstreamRefused(code or "upstream-refused", words),
-    503: lambda code, words: (
-        Unavailable(code, words)
-        if code
-        else UpstreamError("upstream-error", f"the provider answered 503: {words}")
+    402: lambda code, words: BudgetExceeded(
+        code or "budget-spent", words, hint="See what was spent: cco stats --by day"
     ),
-    504: lambda code, words: UpstreamTimeout(code or "upstream-timeout", words),
+    502: lambda code, words: UpstreamRefused(
+        code or "upstream-refused", words, hint="See: cco daemon status"
+    ),
+    503: lambda code, words: (
+        Unavailable(code, words, hint=LATER)
+        if code
+        else UpstreamError("upstream-error", f"the provider answered 503: {words}", hint=LATER)
+    ),
+    504: lambda code, words: UpstreamTimeout(code or "upstream-timeout", words, hint=LATER),
 }
 """By status; every other one is the provider's error."""
 
@@ -138,8 +145,8 @@ def _told_error(told: Mapping[str, Any]) -> UpstreamError:
     error = error if isinstance(error, dict) else {}
     words = _sentence(str(error.get("message", ""))) or "the provider gave up without a reason"
     if error.get("type") == "timeout_error":
-        return UpstreamTimeout("upstream-timeout", words)
-    return UpstreamError("upstream-error", words)
+        return UpstreamTimeout("upstream-timeout", words, hint=LATER)
+    return UpstreamError("upstream-error", words, hint=LATER)
 
 
 def _sentence(words: str) -> str:

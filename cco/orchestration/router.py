@@ -172,7 +172,9 @@ def check(task: str) -> None:
             hint="Say in a few sentences what is to be done",
         )
     if _CONTROL.search(task):
-        raise RequestError("task-binary", "the task holds bytes that are no text")
+        raise RequestError(
+            "task-binary", "the task holds bytes that are no text", hint="Give text in UTF-8"
+        )
 
 
 def _fields(agent: Agent) -> dict[str, str]:

@@ -93,7 +93,11 @@ class Sessions:
         if pidfd is None or ticks is None:
             if pidfd is not None:
                 os.close(pidfd)
-            raise RequestError("no-such-process", f"there is no process {pid} of yours")
+            raise RequestError(
+                "no-such-process",
+                f"there is no process {pid} of yours",
+                hint="Register a process that runs",
+            )
         token = secrets.token_urlsafe(TOKEN_BYTES)
         row = SessionRow(
             id=secrets.token_hex(ID_BYTES),
@@ -138,7 +142,11 @@ class Sessions:
         """
         session = self._by_id.get(session_id)
         if session is None:
-            raise NotFound("unknown-session", f"there is no session '{session_id}'")
+            raise NotFound(
+                "unknown-session",
+                f"there is no session '{session_id}'",
+                hint="List them: cco sessions",
+            )
         self._forget(session)
 
     def close(self) -> None:

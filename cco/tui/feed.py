@@ -142,7 +142,9 @@ class Feed:
             return Answer(query, error=error)
         except Exception as error:  # noqa: BLE001 - the outermost edge of this thread
             told = f"{type(error).__name__}: {error}"
-            return Answer(query, error=CcoError("dashboard-failed", told))
+            return Answer(
+                query, error=CcoError("dashboard-failed", told, hint="Report it as a bug")
+            )
 
     def _fetch(self, query: Query) -> Any:
         """Return the answer; None if it is the one before."""

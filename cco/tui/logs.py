@@ -75,7 +75,11 @@ class LogFile:
         except FileNotFoundError:
             return []
         except OSError as exc:
-            raise Unavailable("no-log", f"{self._path} cannot be read ({exc.strerror})") from exc
+            raise Unavailable(
+                "no-log",
+                f"{self._path} cannot be read ({exc.strerror})",
+                hint="Correct its owner and mode",
+            ) from exc
 
     def _read(self, found: os.stat_result, file: Any) -> list[LogLine]:
         if found.st_ino != self._inode or found.st_size < self._offset:
@@ -124,10 +128,14 @@ class Journal:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as exc:
-            raise Unavailable("no-journal", f"journalctl does not run ({exc})") from exc
+            raise Unavailable(
+                "no-journal", f"journalctl does not run ({exc})", hint="Run: cco doctor"
+            ) from exc
         if done.returncode != 0 and not done.stdout:
             told = done.stderr.decode(errors="replace").strip().partition("\n")[0]
-            raise Unavailable("no-journal", f"the journal cannot be read ({told})")
+            raise Unavailable(
+                "no-journal", f"the journal cannot be read ({told})", hint="Run: cco doctor"
+            )
         return [line for text in done.stdout.splitlines() if (line := self._parse(text))]
 
     def _parse(self, text: bytes) -> LogLine | None:

@@ -376,10 +376,10 @@ def test_refusal_becomes_the_error_that_the_daemon_meant(
         (b'{"error": {"code": "x", "message": "y", "hint": null}}', "x", None),
         (b'{"error": {"code": "x", "message": "y", "hint": ["z"]}}', "x", None),  # not a text
         (b'{"error": {}}', "error", None),
-        (b'{"error": "text"}', "daemon-garbled", None),
-        (b"[]", "daemon-garbled", None),
-        (b"null", "daemon-garbled", None),
-        (b"not JSON", "daemon-garbled", None),
+        (b'{"error": "text"}', "daemon-garbled", "See: cco daemon logs"),
+        (b"[]", "daemon-garbled", "See: cco daemon logs"),
+        (b"null", "daemon-garbled", "See: cco daemon logs"),
+        (b"not JSON", "daemon-garbled", "See: cco daemon logs"),
     ],
 )
 def test_refusal_in_any_shape_is_an_error(body: bytes, code: str, hint: str | None) -> None:

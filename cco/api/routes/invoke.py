@@ -152,7 +152,7 @@ class _Wanted(NamedTuple):
 def _context(told: Mapping[str, Any]) -> str:
     context = told.get("context", "")
     if not isinstance(context, str | dict):
-        raise RequestError("bad-member", "'context' must be a text or an object")
+        raise RequestError("bad-member", "'context' must be a text or an object", hint=given.SEE)
     if isinstance(context, dict):
         context = json.dumps(context, ensure_ascii=False, indent=1) if context else ""
     return given.text({"context": context}, "context", "")
@@ -200,7 +200,9 @@ def _several(services: Services, told: Mapping[str, Any], caller: Caller) -> Res
     items = told["invocations"]
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_INVOCATIONS:
         raise RequestError(
-            "bad-member", f"'invocations' must be a list of 1 to {MAX_INVOCATIONS} invocations"
+            "bad-member",
+            f"'invocations' must be a list of 1 to {MAX_INVOCATIONS} invocations",
+            hint=given.SEE,
         )
     wanted = [_parse_item(place, item) for place, item in enumerate(items)]
     invoker, router = services.invoker, _router(services)
@@ -225,7 +227,7 @@ def _parse_item(place: int, item: object) -> _Wanted:
     """Read an item of a list; what is wrong with it is told with its place."""
     try:
         if not isinstance(item, dict):
-            raise RequestError("bad-member", "it must be an object")
+            raise RequestError("bad-member", "it must be an object", hint=given.SEE)
         given.flag(item, "stream")
         return _Wanted.parse(item)
     except RequestError as error:

@@ -94,7 +94,7 @@ def blueprint(services: Services) -> Blueprint:
         given.only_parameters("project")
         project = request.args.get("project")
         if not project:
-            raise RequestError("missing-member", "the request has no 'project'")
+            raise RequestError("missing-member", "the request has no 'project'", hint=given.SEE)
         return jsonify({"forgotten": services.knowledge.forget_project(given.project(project))})
 
     return routes
@@ -124,5 +124,7 @@ def _project(services: Services) -> str | None:
 def _limit() -> int:
     told = request.args.get("limit", str(DEFAULT_LIMIT))
     if not (told.isascii() and told.isdigit() and 1 <= int(told[:9]) <= MAX_LIMIT):
-        raise RequestError("bad-parameter", f"'limit' must be a number from 1 to {MAX_LIMIT}")
+        raise RequestError(
+            "bad-parameter", f"'limit' must be a number from 1 to {MAX_LIMIT}", hint=given.SEE
+        )
     return int(told)

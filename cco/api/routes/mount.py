@@ -49,7 +49,7 @@ def blueprint(services: Services) -> Blueprint:
     def file() -> ResponseReturnValue:
         path = request.args.get("path")
         if path is None:
-            raise RequestError("missing-member", "the request has no 'path'")
+            raise RequestError("missing-member", "the request has no 'path'", hint=given.SEE)
         session = given.session(services)
         found = services.published.read(path, session)
         if found.is_private:

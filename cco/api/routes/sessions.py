@@ -29,7 +29,9 @@ def blueprint(services: Services) -> Blueprint:
         told = given.payload()
         upstream = given.text(told, "upstream", "")
         if upstream and not _is_http(upstream):
-            raise RequestError("bad-member", "'upstream' must be an http or https URL")
+            raise RequestError(
+                "bad-member", "'upstream' must be an http or https URL", hint=given.SEE
+            )
         groups = given.texts(told, "agents")
         team = _team(services, groups)
         session, token = services.sessions.register(
