@@ -102,7 +102,9 @@ def test_launch_gives_claude_code_its_environment(alice: Login) -> None:
     assert given["ORCHESTRATOR_API_URL"] == "http://localhost:3000"
     assert session.base_url == f"http://127.0.0.1:3000/s/{session.id}"
     assert session.argv[:3] == ["--plugin-dir", f"{mount}/plugin", "--settings"]
-    assert json.loads(session.argv[3]) == {"env": {"ANTHROPIC_BASE_URL": session.base_url}}
+    settings = json.loads(session.argv[3])
+    assert settings["env"] == {"ANTHROPIC_BASE_URL": session.base_url}
+    assert set(settings) == {"env", "hooks"}
     assert session.argv[4:] == ["-p", "hello there", "--model", "opus"]
     [listed] = json.loads(alice.fetch("/api/sessions")[1])["sessions"]
     assert (listed["id"], listed["pid"], listed["project"]) == (
