@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cco import __version__, build, config, configfile, paths
-from cco.cli.output import agrees, show_json, show_table, usd
+from cco.cli.output import agrees, count, show_json, show_table, usd
 from cco.cli.run import project_of
 from cco.cli.service import Service
 from cco.client import Client
@@ -99,14 +99,16 @@ def _cache(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return os.EX_OK
     if not arguments.json and sys.stdin.isatty():
         entries = client.call("GET", "/api/cache/stats?fields=entries")["entries"]
-        if not agrees(f"Forget {entries} answers?"):
+        if not agrees(f"Forget {count(entries, 'answer')}?"):
             print("nothing was forgotten")
             return 1
     cleared = client.call("POST", "/api/cache/clear")
     if arguments.json:
         show_json(cleared)
     else:
-        print(f"{cleared['cleared']} answers forgotten, {cleared['freedBytes']} bytes freed")
+        print(
+            f"{count(cleared['cleared'], 'answer')} forgotten, {cleared['freedBytes']} bytes freed"
+        )
     return os.EX_OK
 
 
@@ -115,11 +117,12 @@ def _show_cache(told: Mapping[str, Any]) -> None:
         print("off, by [cache] enabled in the settings")
         return
     rate = "" if told["hitRate"] is None else f" ({told['hitRate']:.1%})"
-    print(f"kept      {told['entries']} answers, {told['sizeBytes']} of {told['maxBytes']} bytes")
+    room = f"{told['sizeBytes']} of {told['maxBytes']} bytes"
+    print(f"kept      {count(told['entries'], 'answer')}, {room}")
     print(f"hits      {told['hits']}{rate}")
     print(f"misses    {told['misses']}")
-    print(f"joined    {told['coalesced']} requests that were under way already")
-    print(f"evicted   {told['evictions']} answers, for want of room")
+    print(f"joined    {told['coalesced']}, to a request that was under way already")
+    print(f"evicted   {told['evictions']}, for want of room")
     print(f"saved     {usd(told['savedUsd'])}")
 
 
@@ -182,6 +185,9 @@ def _sessions(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     sessions = serving(environ).call("GET", "/api/sessions")["sessions"]
     if arguments.json:
         show_json(sessions)
+        return os.EX_OK
+    if not sessions:
+        print("no session is alive")
         return os.EX_OK
     rows = [
         (one["id"], one["pid"], one["startedAt"], usd(one["costUsd"]), one["project"])

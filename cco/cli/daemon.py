@@ -6,7 +6,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from cco import paths
@@ -14,7 +14,8 @@ from cco.cli import enable
 from cco.cli.background import SUPERVISE
 from cco.cli.output import show_json
 from cco.cli.service import Service
-from cco.errors import NotFound, RequestError, Unavailable
+from cco.cli.stats import parse_since
+from cco.errors import NotFound, Unavailable
 
 RUNNING: Final = 0
 AILING: Final = 1
@@ -127,10 +128,11 @@ def judge(service: Service) -> tuple[int, dict[str, Any]]:
 def _logs(service: Service, arguments: argparse.Namespace) -> int:
     """Show the journal by becoming `journalctl`, or the log file where there is no journal."""
     manager = service.manager()
+    since = _moment(arguments.since) if arguments.since else ""
     if manager is not None:
         words = ["--lines", str(arguments.lines)]
         words += ["--follow"] if arguments.follow else []
-        words += ["--since", arguments.since] if arguments.since else []
+        words += ["--since", f"{since.replace('T', ' ')} UTC"] if since else []
         command = manager.journal_command(*words)
         try:
             os.execvp(command[0], command)
@@ -144,7 +146,6 @@ def _logs(service: Service, arguments: argparse.Namespace) -> int:
     if arguments.follow:
         command = ["tail", "-F", "-n", str(arguments.lines), str(file)]
         os.execvp(command[0], command)
-    since = _moment(arguments.since) if arguments.since else ""
     with file.open(encoding="utf-8", errors="replace") as lines:
         for line in deque(_from(lines, since), maxlen=max(0, arguments.lines)):
             print(line, end="")
@@ -163,10 +164,4 @@ def _from(lines: Iterable[str], since: str) -> Iterator[str]:
 
 def _moment(given: str) -> str:
     """Return a time as our log lines begin with it, so that texts compare as times."""
-    try:
-        moment = datetime.fromisoformat(given).astimezone(tz=None)
-    except (ValueError, OverflowError) as exc:
-        raise RequestError(
-            "bad-time", f"'{given}' is not a time", hint="Such as 2026-11-22T10:00"
-        ) from exc
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return parse_since(given, datetime.now().astimezone())[: len("2026-11-22T10:00:00")]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from cco.cli.commands import serving
-from cco.cli.output import agrees, read_text, show_json, show_table
+from cco.cli.output import agrees, count, read_text, show_json, show_table
 from cco.cli.run import project_of
 from cco.client import Client
 from cco.errors import RequestError
@@ -111,10 +111,10 @@ def _forget(arguments: argparse.Namespace, client: Client, project: str) -> int:
         if not sys.stdin.isatty():
             raise RequestError(
                 "not-agreed",
-                f"nobody is there to agree that {number} facts{whose} are forgotten",
+                f"nobody is there to say whether {count(number, 'fact')}{whose} may be forgotten",
                 hint="Add --yes to agree",
             )
-        if not agrees(f"Forget {number} facts{whose}?"):
+        if not agrees(f"Forget {count(number, 'fact')}{whose}?"):
             print("nothing was forgotten")
             return 1
     if arguments.all:
@@ -124,5 +124,5 @@ def _forget(arguments: argparse.Namespace, client: Client, project: str) -> int:
     if arguments.json:
         show_json({"forgotten": number})
     else:
-        print(f"{number} fact{'' if number == 1 else 's'} forgotten")
+        print(f"{count(number, 'fact')} forgotten")
     return os.EX_OK

@@ -92,6 +92,11 @@ def _bar(share: float) -> str:
     return "█" * whole + _EIGHTHS[eighths].strip()
 
 
+def count(number: int, what: str) -> str:
+    """Return how many there are of something, such as ``1 answer``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def usd(amount: float | None) -> str:
     """Return money as it is shown; None is unknown."""
     return "unknown" if amount is None else f"${amount:.6f}"

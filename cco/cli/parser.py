@@ -239,7 +239,7 @@ def _add_daemon(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     logs = _add(verbs, "logs", "show its log")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what comes")
     logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="lines (50)")
-    logs.add_argument("--since", metavar="TIME", help="only from this time on")
+    logs.add_argument("--since", metavar="TIME", help="only from this time on, as for cco stats")
 
 
 def _add_agents(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

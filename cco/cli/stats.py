@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     groups = told[f"by{key.capitalize()}"]
     rows = [
         (
-            one[key],
+            one[key] or "-",  # of no session
             one["requests"],
             one["errors"],
             one["tokens"]["total"],

@@ -86,8 +86,9 @@ def test_journal_tells_an_outage_once_and_whose_requests_failed(alice: Login) ->
     assert failed["REQUEST_ID"].startswith("cco_")
     [begun] = [one for one in entries if one["MESSAGE"] == f"a session begins in {alice.home}"]
     assert (begun["PRIORITY"], begun["SESSION"]) == ("6", session.id)
-    told = alice.cco("daemon logs").stdout
-    assert "serves /run/user/1000/cco.sock and http://127.0.0.1:3000: 119 agents" in told
+    for since in ("", " --since 1h", " --since 2026-01-01T00:00:00Z"):
+        told = alice.cco(f"daemon logs{since}").stdout
+        assert "serves /run/user/1000/cco.sock and http://127.0.0.1:3000: 119 agents" in told
 
 
 def test_launch_gives_claude_code_its_environment(alice: Login) -> None:

@@ -228,8 +228,8 @@ def test_the_cache_tells_what_it_did(
         "kept      3 answers, 4321 of 67108864 bytes",
         "hits      2 (33.3%)",
         "misses    4",
-        "joined    5 requests that were under way already",
-        "evicted   0 answers, for want of room",
+        "joined    5, to a request that was under way already",
+        "evicted   0, for want of room",
         "saved     $0.012300",
     ]
     assert do(environ, "cache", "stats", "--json") == 0
@@ -292,6 +292,25 @@ def test_the_cache_is_cleared_but_not_by_a_slip(
     else:
         assert shown.endswith("3 answers forgotten, 4321 bytes freed\n")
     assert any("clear" in str(request) for request in served.received) == (status == 0)
+
+
+def test_one_answer_is_not_told_as_several(
+    environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    served.answers["GET /api/cache/stats"] = {**CACHE, "entries": 1}
+    served.answers["POST /api/cache/clear"] = {"cleared": 1, "freedBytes": 9}
+    assert do(environ, "cache", "stats") == 0
+    assert capsys.readouterr().out.startswith("kept      1 answer, 4321 of ")
+    assert do(environ, "cache", "clear") == 0
+    assert capsys.readouterr().out == "1 answer forgotten, 9 bytes freed\n"
+
+
+def test_no_session_is_not_an_empty_table(
+    environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    served.answers["GET /api/sessions"] = {"sessions": []}
+    assert do(environ, "sessions") == 0
+    assert capsys.readouterr().out == "no session is alive\n"
 
 
 def test_sessions_are_listed(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:

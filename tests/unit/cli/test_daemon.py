@@ -4,6 +4,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,18 @@ def test_log_file_is_shown(
 
     all_lines = LOG.splitlines(keepends=True)
     assert capsys.readouterr().out == "".join(all_lines[at] for at in lines)
+
+
+def test_log_since_a_span_as_for_statistics(
+    environ: dict[str, str], where: paths.Paths, capsys: Capture
+) -> None:
+    now = datetime.now(UTC)
+    times = (now - timedelta(days=2), now - timedelta(minutes=5))
+    lines = [f"{time:%Y-%m-%dT%H:%M:%S.000Z} INFO a: b\n" for time in times]
+    where.state.mkdir(parents=True)
+    where.log_file.write_text("".join(lines))
+    assert do(environ, "logs", "--since", "1h") == 0
+    assert capsys.readouterr().out == lines[1]
 
 
 @pytest.mark.parametrize("given", ["yesterday-ish", "0001-01-01T00:00+14:00", ""])

@@ -154,3 +154,11 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
     assert caught.value.code == "bad-time"
     assert "30m" in str(caught.value.hint)
+
+
+def test_cost_outside_of_sessions_has_a_name_in_the_table(
+    environ: dict[str, str], served: StandIn, capsys: Capture
+) -> None:
+    served.answers[ROUTE] = {**STATS, "bySession": [{"session": "", **GROUP}]}
+    assert do(environ, "--by", "session") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("-  ")
