@@ -46,5 +46,5 @@ def test_upstreams_are_told_with_what_their_answers_took(house: House) -> None:
 
 
 def test_unknown_parameter_is_refused(shared_house: House) -> None:
-    for target in ("/api/activity?porject=/a", "/api/upstreams?x=1"):
+    for target in ("/api/activity?project_=/a", "/api/upstreams?x=1"):
         assert error_of(shared_house.ask("GET", target)) == (400, "unknown-parameter")

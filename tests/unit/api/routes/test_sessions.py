@@ -166,7 +166,7 @@ def test_session_of_an_unknown_group_is_not_begun(
 
 
 def test_unknown_group_is_answered_with_the_nearest(shared_house: House) -> None:
-    answer = shared_house.ask("POST", "/api/sessions", {**GOOD, "agents": ["Langauge Specialist"]})
+    answer = shared_house.ask("POST", "/api/sessions", {**GOOD, "agents": ["Language Specialist"]})
 
     assert "Language Specialists" in answer.get_json()["error"]["hint"]
 
