@@ -89,7 +89,7 @@ class Catalog:
 
     def _unknown_group(self, group: str) -> ConfigError:
         known = {name.casefold(): name for name in (*self.by_category(), *self.rules.groups)}
-        near = difflib.get_close_matches(group.casefold(), known, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(group.casefold(), known, n=3)
         names = " or ".join(known[word] for word in near)
         every = f"Known are {', '.join(known.values())}, and * for all"
         return ConfigError(

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from cco import __version__, build, config, configfile, paths
 from cco.cli.output import agrees, count, show_json, show_table, usd
-from cco.cli.run import project_of
+from cco.cli.run import located, project_of
 from cco.cli.service import Service
 from cco.client import Client
 from cco.errors import ConfigError
@@ -134,6 +134,8 @@ def _config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return os.EX_OK
     try:
         loaded = configfile.load(environ, config=directory, project=project_of(Path()))
+        if arguments.action == "check":
+            _check_groups(loaded, directory)
     except ConfigError as error:
         if arguments.action == "show":
             raise
@@ -156,6 +158,20 @@ def _config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         ]
         show_table(("setting", "value", "from"), rows)
     return os.EX_OK
+
+
+def _check_groups(loaded: configfile.Loaded, directory: Path) -> None:
+    """See that there are such groups, which the settings alone cannot know.
+
+    Raises:
+        ConfigError: there is none of a name.
+    """
+    from cco.catalog import loader
+
+    try:
+        loader.load(loader.BUILTIN, user=directory).in_groups(loaded.settings.agents.groups)
+    except ConfigError as error:
+        raise located(error, loaded) from error
 
 
 def flatten(settings: config.Settings) -> dict[str, Any]:

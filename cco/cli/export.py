@@ -171,7 +171,13 @@ def _write_csv(rows: Iterator[Row], out: TextIO) -> None:
 
 
 def _cells(values: Iterable[object]) -> list[object]:
-    return [_harmless(value) if isinstance(value, str) else value for value in values]
+    return [_cell(value) for value in values]
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()  # as in JSON
+    return _harmless(value) if isinstance(value, str) else value
 
 
 def _harmless(text: str) -> str:

@@ -16,7 +16,7 @@ from cco.cli import claude
 from cco.cli.output import tell
 from cco.cli.service import Service
 from cco.cli.upstream import own_upstream, upstream_of, without_session
-from cco.errors import LaunchError, Unavailable
+from cco.errors import CcoError, ConfigError, LaunchError, RequestError, Unavailable
 from cco.ports import owner
 
 
@@ -118,9 +118,8 @@ class _Start:
         uid = os.getuid()
         self.paths = paths.locate(environ, uid=uid)
         self.project = project_of(Path())
-        self.settings = configfile.load(
-            environ, config=self.paths.config, project=self.project
-        ).settings
+        self._loaded = configfile.load(environ, config=self.paths.config, project=self.project)
+        self.settings = self._loaded.settings
         self.groups = groups or self.settings.agents.groups
         self.service = Service(self.paths, environ=environ, uid=uid)
         self._arguments = arguments
@@ -148,7 +147,12 @@ class _Start:
             "upstream": self.upstream,
             "agents": list(self.groups),
         }
-        told: dict[str, Any] = self.service.client.call("POST", "/api/sessions", asked)
+        try:
+            told: dict[str, Any] = self.service.client.call("POST", "/api/sessions", asked)
+        except RequestError as error:
+            if error.code == "unknown-group" and self.groups is self.settings.agents.groups:
+                raise located(error, self._loaded) from error
+            raise
         return told
 
     def plan(
@@ -175,6 +179,12 @@ class _Start:
             file=self.paths.runtime / f"cco-settings-{os.getpid()}.json",
             hooks=hooks,
         )
+
+
+def located(error: CcoError, loaded: configfile.Loaded) -> CcoError:
+    """Return the error of a group that the settings name, with the place where they do."""
+    where = loaded.origins["agents.groups"]
+    return ConfigError(error.code, f"{where}: {error.message}", hint=error.hint)
 
 
 def project_of(directory: Path) -> Path:

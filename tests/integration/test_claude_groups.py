@@ -2,6 +2,7 @@
 """A session sees the agents of its groups: the real Claude Code lists and runs no others."""
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,10 +58,11 @@ def test_projects_own_file_chooses_and_an_unknown_group_launches_nothing(place: 
     before = len(place.messages())
     settings.write_text("[agents]\ngroups = ['leadreship']\n")
     refused = place.ask("Hello")
-    assert refused.status == 65
-    assert refused.err == (
-        "cco: there is no group or category 'leadreship'\n     Did you mean leadership?\n"
-    )
+    assert refused.status == os.EX_CONFIG
+    place_told = f"{settings}:2: there is no group or category 'leadreship'"
+    assert refused.err == f"cco: {place_told}\n     Did you mean leadership?\n"
+    checked = place.launch_claude("config", "check")
+    assert (checked.status, checked.out) == (1, f"{place_told}\n  Did you mean leadership?\n")
     assert len(place.messages()) == before
 
 

@@ -38,7 +38,7 @@ MADE = {
     **dict.fromkeys(
         (
             *("cco/api/routes/invoke.py", "cco/api/routes/sessions.py", "cco/api/warned.py"),
-            *("cco/catalog/problem.py", "cco/cli/invoke.py", "cco/client.py"),
+            *("cco/catalog/problem.py", "cco/cli/invoke.py", "cco/cli/run.py", "cco/client.py"),
             *("cco/orchestration/invoke.py", "cco/orchestration/reply.py"),
         ),
         frozenset[str](),

@@ -80,9 +80,9 @@ def test_table_has_names_and_no_formula(
 
     assert capsys.readouterr().out.splitlines() == [
         "id,model,costUsd,partial",
-        "1,m,0.25,False",
-        "2,m,,False",
-        "7,'+1,0.25,False",
+        "1,m,0.25,false",
+        "2,m,,false",
+        "7,'+1,0.25,false",
     ]
 
 
