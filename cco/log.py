@@ -42,6 +42,7 @@ _SECRETS: Final = re.compile(
     rf"|cco_session){_VALUE}|(?i:bearer)\s+)[\w.~+/=-]{{6,}}"
     r"|(\w://)[^\s/@'\"]+(?=@)"
 )
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _LEVELS: Final[Mapping[str, int]] = {
     "emerg": logging.CRITICAL,
     "alert": logging.CRITICAL,
@@ -113,6 +114,11 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # A path may hold what moves a cursor, or passes for another line of the log.
+        record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
 
     def formatException(self, ei: _ExcInfo) -> str:
         return redact(super().formatException(ei))

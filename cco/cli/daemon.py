@@ -143,12 +143,13 @@ def _logs(service: Service, arguments: argparse.Namespace) -> int:
     file = service.paths.log_file
     if not file.exists():
         raise NotFound("no-log", f"there is no log at {file}", hint="Start it: cco daemon start")
-    if arguments.follow:
-        command = ["tail", "-F", "-n", str(arguments.lines), str(file)]
-        os.execvp(command[0], command)
     with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in deque(_from(lines, since), maxlen=max(0, arguments.lines)):
-            print(line, end="")
+        shown = deque(_from(lines, since), maxlen=arguments.lines)
+    if arguments.follow:
+        command = ["tail", "-F", "-n", str(len(shown)), str(file)]
+        os.execvp(command[0], command)
+    for line in shown:
+        print(line, end="")
     return os.EX_OK
 
 

@@ -4,14 +4,13 @@
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from cco.cli.commands import serving
-from cco.cli.output import read_text, show_json, usd
+from cco.cli.output import harmless, read_text, show_json, usd
 from cco.cli.run import project_of
 from cco.client import BodyReader, Client, Reply, error_from
 from cco.errors import CcoError, RequestError, Unavailable, UpstreamError
@@ -19,8 +18,6 @@ from cco.errors import CcoError, RequestError, Unavailable, UpstreamError
 TARGET: Final = "/api/agent/invoke"
 WAIT_S: Final = 3600.0
 """Longest silence of the daemon; its own limit is the one that counts."""
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What an answer must not do to a terminal: move its cursor, or fill its clipboard."""
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -82,7 +79,7 @@ def _stream(
         try:
             for name, told in _events(reader):
                 if name == "delta":
-                    shown = _CONTROL.sub("", told["text"]) or shown
+                    shown = harmless(told["text"], lines=True) or shown
                     print(shown, end="", flush=True)
                 elif name == "result":
                     return dict(told)

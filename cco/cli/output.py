@@ -2,6 +2,7 @@
 """Writes for people and for programs: aligned columns, JSON, one-line errors."""
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from cco.errors import CcoError
 
 BAR_COLUMNS: Final = 20
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+_MONEY: Final = re.compile(r"\$[\d.]+|unknown")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_LINES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def read_text() -> str:
@@ -35,19 +39,33 @@ def is_plain() -> bool:
 
 
 def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows in columns; texts to the left, numbers to the right.
+    """Print rows in columns; texts to the left, numbers and money to the right.
 
     On a terminal a line ends at its edge, where what is missing shows as "…"; others get it all.
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[harmless(str(cell)) for cell in row] for row in rows]
     widths = [max(columns(line[n]) for line in [list(head), *cells]) for n in range(len(head))]
-    is_number = [bool(rows) and isinstance(rows[0][n], int | float) for n in range(len(head))]
+    is_number = [bool(rows) and all(_is_figure(row[n]) for row in rows) for n in range(len(head))]
     for line in [list(head), *cells]:
         padded = []
         for cell, width, right in zip(line, widths, is_number, strict=True):
             space = " " * (width - columns(cell))
             padded.append(space + cell if right else cell + space)
         print(_fit("  ".join(padded).rstrip()))
+
+
+def _is_figure(cell: object) -> bool:
+    return isinstance(cell, int | float) or bool(_MONEY.fullmatch(str(cell)))
+
+
+def harmless(text: str, *, lines: bool = False) -> str:
+    """Return a text without what moves the cursor, or fills the clipboard, of a terminal.
+
+    Args:
+        text: of anybody's.
+        lines: leave tabs and the ends of lines as they are.
+    """
+    return (_CONTROL_IN_LINES if lines else _CONTROL).sub("", text)
 
 
 def _fit(line: str) -> str:

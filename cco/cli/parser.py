@@ -45,6 +45,14 @@ Words that both know are CCO's: agents, config, doctor. Put -- before them for C
 """
 
 
+def _count(text: str) -> int:
+    """Return a number that is not negative; argparse tells of others."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than none")
+    return number
+
+
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Leaves as much room for the longest command as for the longest option."""
 
@@ -238,7 +246,7 @@ def _add_daemon(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     _add_json(_add(verbs, "status", "say how it is; exit 0 running, 3 stopped, 1 ailing"))
     logs = _add(verbs, "logs", "show its log")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what comes")
-    logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="lines (50)")
+    logs.add_argument("-n", "--lines", type=_count, default=50, metavar="N", help="lines (50)")
     logs.add_argument("--since", metavar="TIME", help="only from this time on, as for cco stats")
 
 

@@ -29,8 +29,8 @@ _YELLOW, _RED = "33", "31"
 
 def run(_arguments: object, environ: Mapping[str, str]) -> int:
     """Print the line."""
-    given = b"" if sys.stdin.isatty() else sys.stdin.buffer.read(MAX_BYTES)
-    print(line(parse(given), environ))
+    is_told = sys.stdin is not None and not sys.stdin.isatty()
+    print(line(parse(sys.stdin.buffer.read(MAX_BYTES) if is_told else b""), environ))
     return os.EX_OK
 
 

@@ -137,6 +137,13 @@ def test_line_has_time_level_and_name() -> None:
     )
 
 
+def test_path_with_a_line_end_does_not_pass_for_another_line() -> None:
+    stream = logged()
+    log.info("a session begins in %s", "/x\n2026-11-28T00:00:00.000Z ERROR cco: forged\x1b[2J")
+    [line] = stream.getvalue().splitlines()
+    assert line.endswith(r"/x\n2026-11-28T00:00:00.000Z ERROR cco: forged\x1b[2J")
+
+
 def test_terminal_gets_no_time() -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as terminal, os.fdopen(ours, "rb", buffering=0) as screen:

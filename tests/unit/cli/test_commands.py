@@ -319,7 +319,7 @@ def test_sessions_are_listed(environ: dict[str, str], served: StandIn, capsys: C
     served.answers["GET /api/sessions"] = {"sessions": [one]}
     assert do(environ, "sessions") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "session  pid  since                 cost       project",
+        "session  pid  since                      cost  project",
         "abc        7  2026-11-22T10:00:00Z  $1.250000  /p",
     ]
     assert do(environ, "sessions", "--json") == 0

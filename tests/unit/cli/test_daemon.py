@@ -272,7 +272,6 @@ ValueError: x
         ([], range(6)),
         (["-n", "2"], (4, 5)),
         (["-n", "0"], ()),
-        (["-n", "-1"], ()),
         (["--since", "2026-11-21T10:00:00Z"], (1, 2, 3, 4, 5)),  # the traceback with its line
         (["--since", "2026-11-21T12:00:00+01:00"], (5,)),
         (["--since", "2026-11-21T11:00:00+01:00", "-n", "3"], (3, 4, 5)),
@@ -300,6 +299,29 @@ def test_log_since_a_span_as_for_statistics(
     where.log_file.write_text("".join(lines))
     assert do(environ, "logs", "--since", "1h") == 0
     assert capsys.readouterr().out == lines[1]
+
+
+def test_less_than_no_lines_is_no_number_of_lines(
+    environ: dict[str, str], where: paths.Paths, capsys: Capture
+) -> None:
+    where.state.mkdir(parents=True)
+    where.log_file.write_text(LOG)
+    with pytest.raises(SystemExit):
+        do(environ, "logs", "-n", "-5")
+    assert "-5 is less than none" in capsys.readouterr().err
+
+
+def test_following_begins_at_the_time_that_is_given(
+    environ: dict[str, str], where: paths.Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execvp", lambda _, command: became.append(command))
+    where.state.mkdir(parents=True)
+    where.log_file.write_text(LOG)
+    do(environ, "logs", "-f", "--since", "2026-11-21T10:00:00Z")
+    assert became == [["tail", "-F", "-n", "5", str(where.log_file)]]
+    with pytest.raises(RequestError):
+        do(environ, "logs", "-f", "--since", "nonsense")
 
 
 @pytest.mark.parametrize("given", ["yesterday-ish", "0001-01-01T00:00+14:00", ""])

@@ -22,11 +22,19 @@ Capture = pytest.CaptureFixture[str]
             ("model", "requests", "cost"),
             [("claude-opus", 7, "$1.0"), ("x", 12345, "$10.25")],
             [
-                "model        requests  cost",
-                "claude-opus         7  $1.0",
+                "model        requests    cost",
+                "claude-opus         7    $1.0",
                 "x               12345  $10.25",
             ],
         ),
+        (
+            ("id", "cost"),
+            [("a", "unknown"), ("b", "$1.5")],
+            ["id     cost", "a   unknown", "b      $1.5"],
+        ),
+        (("path",), [("$HOME",), ("$1.5",)], ["path", "$HOME", "$1.5"]),
+        # a directory's name cannot draw on the terminal, or pass for another row
+        (("project", "n"), [("/x\x1b[2J\x9b31m\nroot", 1)], ["project       n", "/x[2J31mroot  1"]),
         (("name", "n"), [("long name", 1.5)], ["name         n", "long name  1.5"]),
         (("name", "n"), [], ["name  n"]),  # nothing to show
         (("a", "b"), [("x", "")], ["a  b", "x"]),  # no spaces at the end

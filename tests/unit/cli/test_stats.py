@@ -67,7 +67,7 @@ def test_statistics_are_shown(environ: dict[str, str], served: StandIn, capsys: 
         "tokens    1234: 4 in, 30 out, 1200 by the provider's cache",
         "requests  3, 1 failed",
         "",
-        "model  requests  failed  tokens  cost",
+        "model  requests  failed  tokens       cost",
         "m             3       1    1234  $1.250000",
     ]
 

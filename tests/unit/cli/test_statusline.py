@@ -171,6 +171,18 @@ def test_no_daemon_is_no_error_and_none_is_started(environ: dict[str, str], tmp_
     assert list((tmp_path / "r").iterdir()) == []
 
 
+def test_closed_standard_input_gives_a_line_too(environ: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "{sys.executable}" -m cco statusline <&-'],
+        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == (f"{AWAY}\n", "")
+
+
 def test_little_is_loaded(environ: dict[str, str]) -> None:
     # It runs after every answer: no settings, no daemon's control, no parser's commands.
     code = (
