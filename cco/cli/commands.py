@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from cco import __version__, build, config, configfile, paths
@@ -17,6 +17,9 @@ from cco.cli.run import located, project_of
 from cco.cli.service import Service
 from cco.client import Client
 from cco.errors import ConfigError
+
+RIGHT: Final = "agents/leadership/chief-architect.md"
+"""A definition that is as it should be, for those who write one."""
 
 
 def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -83,6 +86,8 @@ def _check(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         show_json([dataclasses.asdict(problem) for problem in problems])
     for problem in problems if not arguments.json else []:
         print(f"{problem.file}:{problem.line}: {problem.message}")
+    if not arguments.json and any(str(problem.file).endswith(".md") for problem in problems):
+        print(f"  See one that is right: {loader.BUILTIN / RIGHT}")
     if not problems and not arguments.json:
         print("no problem found")
     return 1 if problems else os.EX_OK

@@ -102,7 +102,11 @@ def test_problems_are_told_with_file_and_line(
     argv = {"file": [str(path)], "directory": [str(directory)], "own": []}[how]
 
     assert do(environ, "agents", "check", *argv) == 1
-    assert capsys.readouterr().out.startswith(f"{path}:4: unknown model 'gpt'")
+    first, *_, remedy = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{path}:4: unknown model 'gpt'")
+    right = remedy.removeprefix("  See one that is right: ")
+    assert do(environ, "agents", "check", right) == 0
+    assert capsys.readouterr().out == "no problem found\n"
     assert do(environ, "agents", "check", *argv, "--json") == 1
     (problem,) = json.loads(capsys.readouterr().out)
     assert (problem["file"], problem["line"]) == (str(path), 4)
