@@ -7,7 +7,7 @@ Every getter names the member in its error, so no route indexes a raw dictionary
 import json
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +29,15 @@ MAX_EXACT: Final = 2**53
 """Up to here a float is a certain whole number."""
 
 
-def body() -> bytes:
+def _nothing(_size_bytes: int) -> None:
+    pass
+
+
+def body(hold: Callable[[int], None] = _nothing) -> bytes:
     """Return the request's body.
+
+    Args:
+        hold: told of each piece before there is another; may refuse it.
 
     Raises:
         RequestError: it is larger than the limit, or does not come to its end.
@@ -46,6 +53,7 @@ def body() -> bytes:
                 raise RequestError(
                     "body-too-large", "the request is larger than 64 MB", hint="Send less"
                 )
+            hold(len(data))
     except TimeoutError as exc:
         raise RequestError(
             "body-late",
@@ -57,14 +65,17 @@ def body() -> bytes:
     return b"".join(parts)
 
 
-def payload() -> dict[str, Any]:
+def payload(hold: Callable[[int], None] = _nothing) -> dict[str, Any]:
     """Return the request's body, a JSON object.
+
+    Args:
+        hold: as for `body`.
 
     Raises:
         RequestError: it is none.
     """
     try:
-        given = json.loads(body() or b"{}")
+        given = json.loads(body(hold) or b"{}")
     except (ValueError, RecursionError) as exc:
         raise RequestError("bad-json", f"the request's body is not JSON ({exc})", hint=SEE) from exc
     if not isinstance(given, dict):

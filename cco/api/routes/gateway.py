@@ -77,7 +77,12 @@ def blueprint(services: Services) -> Blueprint:
         except Unavailable as error:
             return _refused(services.gateway.refuse(call, error))
         try:
-            call = replace(call, body=given.body(), started_ns=time.time_ns())
+            try:
+                body = given.body(place.hold)
+            except Unavailable as error:
+                place.release()
+                return _refused(services.gateway.refuse(call, error))
+            call = replace(call, body=body, started_ns=time.time_ns())
             return _respond(services.gateway.forward(call), place)
         except BaseException:
             place.release()

@@ -50,7 +50,7 @@ def blueprint(services: Services) -> Blueprint:
     def invoke() -> ResponseReturnValue:
         place = services.places.take()  # it may have to wait for its turn, in a thread
         try:
-            response = _answer(services)
+            response = _answer(services, given.payload(place.hold))
             response.call_on_close(place.release)
         except BaseException:
             place.release()
@@ -60,8 +60,7 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-def _answer(services: Services) -> Response:
-    told = given.payload()
+def _answer(services: Services, told: dict[str, Any]) -> Response:
     caller = _caller(services, told)
     if "invocations" in told:
         return _several(services, told, caller)

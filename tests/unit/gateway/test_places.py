@@ -36,3 +36,21 @@ def test_place_is_given_back_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), places.take():
         raise ZeroDivisionError
     places.take()
+
+
+def test_bodies_share_what_there_is() -> None:
+    places = Places(3, max_bytes=10 * 2**20)
+    first, second = places.take(), places.take()
+    first.hold(6 * 2**20)
+    second.hold(3 * 2**20)
+    with pytest.raises(Unavailable) as caught:
+        second.hold(2**20 + 1)
+    assert caught.value.code == "no-room"
+    assert "(10 MB)" in caught.value.message
+
+    second.hold(2**20)
+    first.release()
+    second.hold(6 * 2**20)
+    second.release()
+    with places.take() as third:
+        third.hold(10 * 2**20)

@@ -240,6 +240,25 @@ def test_request_without_a_place_is_refused_before_its_body_is_read(
     assert house.ask("GET", "/api/sessions").status_code == 200
 
 
+def test_large_bodies_do_not_take_all_memory_together(
+    house: House, upstream: RawServer, expect_log: ExpectLog
+) -> None:
+    expect_log("POST /v1/messages: the requests under way are as large as they may be")
+    house.services.places = Places(1, max_bytes=len(BODY))
+    session, _ = house.register()
+    answer = house.ask("POST", f"/s/{session}/v1/messages", data=BODY + b" ")
+
+    assert provider_error_of(answer) == (503, "no-room", "api_error")
+    assert answer.headers["retry-after"] == "1"
+    assert upstream.received == []
+    (row,) = rows(house)
+    assert (row["status"], row["error"], row["cost_nano"]) == (503, "no-room", 0)
+    answer.close()
+    fits = house.ask("POST", f"/s/{session}/v1/messages", data=BODY)
+    assert fits.status_code == 200
+    fits.close()
+
+
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
 def test_place_is_free_again_after_each_answer(
     method: str, house: House, expect_log: ExpectLog
