@@ -56,6 +56,8 @@ class Question(NamedTuple):
 class Model:
     """One dashboard."""
 
+    version: str = ""
+    """Of this program; empty = not to be compared with the daemon's."""
     interval_s: float = 5.0
     project: str = ""
     """The only one that is looked at; empty = all."""

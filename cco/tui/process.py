@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from cco import __version__
 from cco.client import Client
 from cco.errors import Unavailable
 from cco.paths import Paths, locate
@@ -41,7 +42,9 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         open_log=lambda: open_log(paths, environ),
         start=lambda: start([sys.executable, *START], environ),
     )
-    model = Model(interval_s=float(interval), project=project, other_project=other)
+    model = Model(
+        version=__version__, interval_s=float(interval), project=project, other_project=other
+    )
     app = App(model, outside)
     signal.signal(signal.SIGTERM, lambda *_: app.end())  # with the terminal as it was
     try:

@@ -43,7 +43,7 @@ def _states(model: Model, look: Look) -> Line:
     line += [("", "  "), ("dim", "upstreams "), *_upstreams(health["upstreams"], look)]
     if health["ledger"]["status"] != "ok":
         line += [("", "  "), ("warn", "ledger ill")]
-    if told := len(health["warnings"]) + len(model.troubles):
+    if told := len(_warnings(model)):
         line += [("", "  "), ("warn", f"! {told} "), ("key", "w")]
     return line
 
@@ -180,13 +180,23 @@ def sheet(model: Model, look: Look) -> list[Line]:
 
 def _all_warnings(model: Model, look: Look) -> list[Line]:
     found: list[Line] = [[("title", "Warnings")]]
-    for warning in model.document("health").get("warnings", ()):
-        found.append([("warn", "! "), ("", look.clean(warning["message"]))])
-        if warning["hint"]:
-            found.append([("dim", f"  {look.clean(warning['hint'])}")])
-    for name, error in model.troubles.items():
-        found.append([("bad", "! "), ("", look.clean(f"{name}: {sentence(error)}"))])
+    for style, words, hint in _warnings(model):
+        found.append([(style, "! "), ("", look.clean(words))])
+        if hint:
+            found.append([("dim", f"  {look.clean(hint)}")])
     return found if len(found) > 1 else [*found, [("dim", "none")]]
+
+
+def _warnings(model: Model) -> list[tuple[str, str, str]]:
+    """Return colour, sentence and remedy of all that a person should know."""
+    health = model.document("health")
+    found = [("warn", one["message"], one["hint"] or "") for one in health.get("warnings", ())]
+    if health and model.version not in ("", health["version"]):
+        words = f"this dashboard is CCO {model.version}, the daemon {health['version']}"
+        found.append(("warn", words, "End it and open it again: cco tui"))
+    for name, error in model.troubles.items():
+        found.append(("bad", f"{name}: {error.message}", error.hint or ""))
+    return found
 
 
 def _all_limits(model: Model, look: Look) -> list[Line]:

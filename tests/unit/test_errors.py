@@ -26,6 +26,7 @@ NOT_LITERAL: Final = {
     ("cco/api/routes/sessions.py", "error.code"): "likewise",
     ("cco/catalog/problem.py", "code"): "given by the callers, as literals",
     ("cco/cli/invoke.py", "told['code']"): "the daemon's own",
+    ("cco/cli/run.py", "error.code"): "of an error that is told with its place",
     ("cco/client.py", "str(told.get('code', 'error'))"): "the daemon's own",
     ("cco/gateway/dial.py", "f'upstream-{code}'"): "given by the callers, as literals",
     ("cco/ledger/versions.py", "f'{self.name}-foreign'"): "given by the schemas, as literals",

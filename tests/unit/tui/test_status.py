@@ -59,7 +59,17 @@ def test_figures_that_are_no_longer_told_are_not_shown_as_if_they_were() -> None
     made.troubles["today"] = StoreError("ledger-failed", "the ledger is ill", hint="Mend it")
     assert "! 1 w" in top(made)[0]
     told = "\n".join(shown(line) for line in status.sheet(made, LOOK))
-    assert "! today: the ledger is ill. Mend it" in told
+    assert "! today: the ledger is ill\n  Mend it" in told
+
+
+def test_dashboard_that_was_open_during_an_upgrade_says_so() -> None:
+    made = model()
+    made.version = "2026.11.22"
+    assert "!" not in top(made)[0]
+    made.documents["health"] = health(version="2026.12.01")
+    assert "! 1 w" in top(made)[0]
+    told = "\n".join(shown(line) for line in status.sheet(made, LOOK))
+    assert "this dashboard is CCO 2026.11.22, the daemon 2026.12.01\n  End it" in told
 
 
 def test_error_is_one_line() -> None:
