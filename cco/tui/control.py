@@ -51,6 +51,9 @@ class Control:
         self._actions = actions
         self._look = look
         self._frame = Frame([], [])
+        self._size = (0, 0)
+        self._is_changed = False
+        """Since the frame was made."""
         self._commands: dict[Command, Callable[[], None]] = {
             Command.HELP: lambda: self._open("help"),
             Command.STATE: lambda: self._open("state"),
@@ -92,6 +95,7 @@ class Control:
     def frame(self, columns: int, rows: int) -> Frame:
         """Return what is to be seen."""
         self._frame = compose(self.model, self._look(), columns, rows)
+        self._size, self._is_changed = (columns, rows), False
         return self._frame
 
     def rows(self) -> list[Row]:
@@ -105,6 +109,10 @@ class Control:
 
     def press(self, key: str) -> bool:
         """Take a key; say whether it means anything."""
+        if self._is_changed:
+            # Keys may come faster than the screen is drawn: each is for what it would show by now.
+            self.frame(*self._size)
+        self._is_changed = True
         model = self.model
         if model.question:
             question, model.question = model.question, None

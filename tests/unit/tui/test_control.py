@@ -212,6 +212,14 @@ def test_key_of_another_view_changes_nothing_there(keyboard: Keyboard, key: str)
     assert (keyboard.model.period, keyboard.model.level) == (0, 0)
 
 
+def test_keys_that_come_faster_than_the_screen_mean_what_it_would_show(keyboard: Keyboard) -> None:
+    for key in ("3", "j", "d"):  # as over a slow line, where they come together
+        keyboard.control.press(key)
+    assert keyboard.model.sheet is not None
+    assert (keyboard.model.sheet.row or {})["agent"] == "main"  # the second of the agents
+    assert "Agents: details" in keyboard.see()
+
+
 def test_every_key_of_the_table_can_be_pressed_in_every_view() -> None:
     for number in range(1, 8):
         for binding in BINDINGS:
