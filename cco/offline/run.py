@@ -116,11 +116,16 @@ class Run:
 
 
 def _models(query: str) -> dict[str, object]:
-    """Return the list of models, as long as `limit` allows."""
-    word = parse_qs(query).get("limit", ["20"])[-1]
+    """Return the models behind `after_id`, as many as `limit` allows."""
+    asked = parse_qs(query)
+    word = asked.get("limit", ["20"])[-1]
     if not (re.fullmatch("[0-9]{1,4}", word) and 1 <= int(word) <= _MAX_LISTED):
         raise RequestError("offline-request", f"limit: a whole number from 1 to {_MAX_LISTED}")
-    listed = MODELS[: int(word)]
+    after = asked.get("after_id", [""])[-1]
+    if after and after not in MODELS:
+        raise RequestError("offline-request", "after_id: the id of a model of this list")
+    ahead = MODELS[MODELS.index(after) + 1 :] if after else MODELS
+    listed = ahead[: int(word)]
     return {
         "data": [
             {
@@ -131,7 +136,7 @@ def _models(query: str) -> dict[str, object]:
             }
             for model in listed
         ],
-        "has_more": len(listed) < len(MODELS),
-        "first_id": listed[0],
-        "last_id": listed[-1],
+        "has_more": len(listed) < len(ahead),
+        "first_id": listed[0] if listed else None,
+        "last_id": listed[-1] if listed else None,
     }

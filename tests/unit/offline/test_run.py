@@ -148,3 +148,23 @@ def test_models_are_listed_up_to_the_limit(query: str, length: int) -> None:
 @pytest.mark.parametrize("limit", ["0", "1001", "x", "-1", "1" * 5000, "³"])
 def test_a_limit_out_of_range_is_refused(limit: str) -> None:
     assert Run(mark="t").handle("GET", f"/v1/models?limit={limit}", b"").status == 400
+
+
+def test_pages_of_models_come_to_an_end() -> None:
+    run, pages, after = Run(mark="t"), [], ""
+    while True:
+        _, listed = parsed(run.handle("GET", f"/v1/models?limit=3{after}", b""))
+        pages.append([one["id"] for one in listed["data"]])
+        if not listed["has_more"]:
+            break
+        after = f"&after_id={listed['last_id']}"
+
+    assert [len(page) for page in pages] == [3, 3, 2]
+    assert [model for page in pages for model in page] == list(MODELS)
+
+
+def test_page_behind_the_last_model_is_empty_and_behind_none_an_error() -> None:
+    run = Run(mark="t")
+    _, last = parsed(run.handle("GET", f"/v1/models?after_id={MODELS[-1]}", b""))
+    assert (last["data"], last["has_more"], last["last_id"]) == ([], False, None)
+    assert run.handle("GET", "/v1/models?after_id=weather", b"").status == 400
