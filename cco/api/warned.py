@@ -25,7 +25,7 @@ def of_daemon(services: Services) -> list[Warned]:
         for problem in services.catalog.problems
     ]
     shortfalls = (*services.shortfalls, *services.vault.shortfalls)
-    found += [Warned(lack.code, lack.message) for lack in shortfalls]
+    found += [Warned(lack.code, lack.message, lack.hint) for lack in shortfalls]
     found += [
         Warned("no-credential", lack.message, lack.hint) for lack in services.credentials.missing
     ]

@@ -35,6 +35,10 @@ _libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.prctl.argtypes = [ctypes.c_int, *4 * [ctypes.c_ulong]]
 
 
+_ALLOW: Final = "Allow its container or service to {}"
+"""Nothing else forbids it: a filter of system calls, or RLIMIT_MEMLOCK."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shortfall:
     """A protection that could not be had; for `cco doctor` and the warnings of `/health`."""
@@ -43,6 +47,8 @@ class Shortfall:
     """Stable, kebab-case."""
     message: str
     """One sentence without a full stop."""
+    hint: str
+    """What to do next."""
 
 
 class SecretBytes:
@@ -77,12 +83,14 @@ class SecretBytes:
         if _libc.mlock(_address(self._page), len(self._page)) != 0:
             reason = os.strerror(ctypes.get_errno())
             message = f"The page of the sealing key may be swapped out: {reason}"
-            shortfalls.append(Shortfall("key-not-locked", message))
+            shortfalls.append(Shortfall("key-not-locked", message, _ALLOW.format("lock memory")))
         try:
             self._page.madvise(mmap.MADV_DONTDUMP)
         except OSError as error:
             message = f"The page of the sealing key may be in a core dump: {error.strerror}"
-            shortfalls.append(Shortfall("key-in-core-dumps", message))
+            shortfalls.append(
+                Shortfall("key-in-core-dumps", message, _ALLOW.format("call madvise"))
+            )
         self.shortfalls = tuple(shortfalls)
 
     @contextlib.contextmanager
@@ -129,11 +137,11 @@ def protect_process() -> tuple[Shortfall, ...]:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (OSError, ValueError) as error:
         message = f"Core dumps cannot be switched off: {error}"
-        shortfalls.append(Shortfall("core-dumps", message))
+        shortfalls.append(Shortfall("core-dumps", message, _ALLOW.format("call setrlimit")))
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if _libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0:
         message = "Other processes of this user can read the daemon's memory"
-        shortfalls.append(Shortfall("process-dumpable", message))
+        shortfalls.append(Shortfall("process-dumpable", message, _ALLOW.format("call prctl")))
     return tuple(shortfalls)
 
 

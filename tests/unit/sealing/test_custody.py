@@ -293,7 +293,7 @@ assert libc.prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program)), 0, 0) == 0 
 vault = Vault.create()
 assert vault.unseal("a", vault.seal("a", b"{{}}")) == b"{{}}"
 shortfalls = vault.shortfalls + protect_process()
-say(json.dumps([[each.code, each.message] for each in shortfalls]))
+say(json.dumps([[each.code, [each.message, each.hint]] for each in shortfalls]))
 vault.close()
 """
     with running(script) as child:
@@ -305,4 +305,4 @@ vault.close()
         "core-dumps",
         "process-dumpable",
     ]
-    assert all(re.fullmatch(r"[A-Z].*[^.]", message) for message in shortfalls.values())
+    assert all(re.fullmatch(r"[A-Z].*[^.]", text) for told in shortfalls.values() for text in told)

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +8,7 @@ import pytest
 
 from cco.errors import Unavailable
 from cco.vfs.mountpoint import Mount, MountPoint, find_mount, parse_mountinfo, prepare
+from tests.ordinary import ask_as_ordinary_user, open_directory
 
 MOUNTINFO = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 30 25 0:27 / /dev/shm rw,relatime shared:3 master:1 - tmpfs tmpfs rw,size=24684084k
@@ -186,40 +184,20 @@ def test_missing_fusermount(tmp_path: Path, device: Path) -> None:
     assert not (tmp_path / "cco").exists()
 
 
-_REFUSED = """
-import os, sys
-from pathlib import Path
-from cco.errors import Unavailable
-from cco.vfs.mountpoint import prepare
-path, device = map(Path, sys.argv[1:])
-try:
-    prepare(path, uid=os.getuid(), programs=[Path("/bin/true")], device=device)
-except Unavailable as error:
-    print(error.code)
-"""
-
-
 @pytest.mark.parametrize(
     ("path", "device", "code"),
     [("open/cco", "closed", "fuse-denied"), ("shut/cco", "open/device", "mount-denied")],
 )
 def test_missing_permission(path: str, device: str, code: str) -> None:
     """Ask as an ordinary user, for whom alone permissions count."""
-    with tempfile.TemporaryDirectory() as name:
-        base = Path(name)
-        base.chmod(0o755)
+    with open_directory() as base:
         for directory, mode in (("open", 0o777), ("shut", 0o555)):
             (base / directory).mkdir()
             (base / directory).chmod(mode)
         for file, mode in (("closed", 0o000), ("open/device", 0o666)):
             (base / file).touch()
             (base / file).chmod(mode)
-        told = subprocess.run(
-            [sys.executable, "-I", "-c", _REFUSED, base / path, base / device],
-            user=65534 if os.getuid() == 0 else None,
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=True,
+        told = ask_as_ordinary_user(
+            lambda: refusal(base / path, base / device, Path("/bin/true")).code
         )
-        assert told.stdout.strip() == code
+        assert told == code
