@@ -167,7 +167,7 @@ def _upstream(name: str, state: str) -> Finding:
     if state in ("up", "half-open"):
         return good("upstream", f"the upstream {name} is {state}")
     told = {
-        "open": ("is out", "cco daemon logs --since -1h"),
+        "open": ("is out", "cco daemon logs --since 1h"),
         "resting": ("is at its limit, others are asked meanwhile", "Wait, or add an [[upstream]]"),
         "no-credential": ("has no key and is not asked", "See its credential, below"),
     }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is thought of what was seen; each table has the good case and every bad one."""
 
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from cco.cli import findings
 from cco.cli.findings import Finding, Level
+from cco.cli.parser import build_parser
 from cco.errors import Unavailable
 from tests.unit.cli.fakes import health
 
@@ -19,6 +21,8 @@ def shape(found: Finding | None) -> tuple[str, str]:
     assert found is not None
     assert (found.level is Level.OK) == (found.remedy is None)
     assert not found.message.endswith(".")
+    for command in re.findall(r"\bcco ([a-z][^;,]*)", found.remedy or ""):  # it can be run
+        build_parser().parse_args(command.split())
     return found.code, found.level
 
 
