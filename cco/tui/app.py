@@ -27,6 +27,8 @@ from cco.tui.widget import Dashboard
 AWAY_S: Final = 2.0
 """How soon a daemon that is away is asked again, at the latest."""
 END_S: Final = 1.0
+NOTICE_S: Final = 10.0
+"""So long a notice stands where the keys do, if no key takes it away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class App:
         self._log: LogReader | None = None
         self._widget = Dashboard(self)
         self._alarm: Any = None
+        self._noticed = ""
+        self._notice_alarm: Any = None
         urwid.set_encoding("utf-8" if self._terminal.is_utf8 else "ascii")
         self._loop = urwid.MainLoop(
             self._widget, [], screen=_screen(self._terminal), event_loop=urwid.SelectEventLoop()
@@ -91,6 +95,7 @@ class App:
     def press(self, key: str) -> bool:
         """Take a key."""
         is_known = self.control.press(key)
+        self._limit_notice()
         self._widget.refresh()
         return is_known
 
@@ -162,6 +167,7 @@ class App:
                 self.model.take(answer, self.control.now)
         if self.model.away and not was_away:
             self._sooner()
+        self._limit_notice()
         self._widget.refresh()
         return True
 
@@ -171,6 +177,22 @@ class App:
             self._loop.remove_alarm(self._alarm)
         wait_s = min(self.model.interval_s, AWAY_S)
         self._alarm = self._loop.set_alarm_in(wait_s, self._tick)
+
+    def _limit_notice(self) -> None:
+        """Let a notice go in a while: who looks in later is not told of it, but of the keys."""
+        if self.model.notice == self._noticed:
+            return
+        self._noticed = self.model.notice
+        if self._notice_alarm is not None:
+            self._loop.remove_alarm(self._notice_alarm)
+            self._notice_alarm = None
+        if self._noticed:
+            self._notice_alarm = self._loop.set_alarm_in(NOTICE_S, self._drop_notice)
+
+    def _drop_notice(self, loop: Any, data: Any) -> None:
+        del loop, data
+        self._notice_alarm, self._noticed, self.model.notice = None, "", ""
+        self._widget.refresh()
 
     def _tell(self, answer: Answer) -> None:
         name, error, done = answer.query.name, answer.error, answer.document

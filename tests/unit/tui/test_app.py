@@ -5,11 +5,13 @@ import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cco.client import Client
 from cco.errors import Unavailable
+from cco.tui import app as app_module
 from cco.tui.app import App, Outside
 from cco.tui.logs import LogLine, LogReader
 from cco.tui.model import MAX_REQUESTS, Model
@@ -178,6 +180,22 @@ def test_actions_tell_what_came_of_them(
         assert "written: cco-requests-" in settle(app)
         (file,) = tmp_path.iterdir()
         assert json.loads(file.read_text()) == [samples.request()]
+
+
+def test_notice_does_not_stand_before_the_keys_for_ever(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "NOTICE_S", 0.0)
+    app = opened()
+    app.press("s")
+    assert "sorted by" in settle(app)
+    loop: Any = app._loop.event_loop
+    loop._loop()  # one turn: what is due is done
+    assert app.model.notice == ""
+    assert "? help" in settle(app)
+    app.press("s")
+    app.press("1")  # takes it away at once
+    assert app._notice_alarm is None
 
 
 def test_start_that_fails_says_why(opened: Opened) -> None:
