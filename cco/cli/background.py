@@ -33,7 +33,7 @@ class Background:
 
     Args:
         paths: of the daemon.
-        environ: of the caller; a supervisor started here inherits it.
+        environ: of the caller, with absolute paths; a supervisor started here inherits it.
     """
 
     def __init__(self, paths: Paths, environ: Mapping[str, str]) -> None:
@@ -82,7 +82,7 @@ class Background:
             Unavailable: it ended instead, with its own words.
             ConfigError: likewise, because of its settings.
         """
-        environ = {**self._environ, **self._absolute()}
+        environ = dict(self._environ)
         environ.pop("NOTIFY_SOCKET", None)  # it is not the supervisor that was asked to be ready
         child = subprocess.Popen(
             [sys.executable, *SUPERVISE, "--background"],
@@ -101,11 +101,6 @@ class Background:
             return
         child.terminate()  # nothing half-made is left of one that took too long
         raise reason(child.wait(), said)
-
-    def _absolute(self) -> dict[str, str]:
-        """Return what names a file from where the caller is; the supervisor is elsewhere."""
-        given = self._environ.get("CCO_CONFIG")
-        return {"CCO_CONFIG": str(Path(given).absolute())} if given else {}
 
 
 def reason(status: int, said: bytes) -> CcoError:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from cco.cli.commands import serving
 from cco.cli.invoke import TARGET, WAIT_S
-from cco.cli.output import show_json, usd
+from cco.cli.output import agrees, show_json, usd
 from cco.client import Client
 from cco.errors import BudgetExceeded, CcoError, Denied, RequestError
 
@@ -77,8 +77,7 @@ def _agrees(plan: Mapping[str, Any]) -> bool:
     told = f"{agents}, {plan['calls']} calls of models, {cost}"
     if not sys.stdin.isatty():
         raise RequestError("not-agreed", f"this takes {told}", hint="To agree: --yes")
-    print(f"cco: this takes {told}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return agrees(f"cco: this takes {told}. Go on?", out=sys.stderr)
 
 
 def _evaluate(

@@ -6,7 +6,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from cco.errors import CcoError
 
@@ -133,7 +133,7 @@ def tell(text: str) -> None:
         print(f"cco: {text}", file=sys.stderr)
 
 
-def agrees(question: str) -> bool:
-    """Ask a person at the terminal; what is not a yes is a no."""
-    print(f"{question} [y/N] ", end="", flush=True)
+def agrees(question: str, *, out: TextIO | None = None) -> bool:
+    """Ask a person at the terminal, by standard output if not told otherwise; no yes is a no."""
+    print(f"{question} [y/N] ", end="", file=out, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cco.cli import claude
+from cco.cli.output import agrees
 from cco.cli.service import Service
 from cco.config import Settings
 
@@ -85,5 +86,4 @@ def _agrees(url: str, file: Path) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     print(f"cco: {file} wants requests, with your credential, sent to {url}", file=sys.stderr)
-    print("     Agree? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return agrees("     Agree?", out=sys.stderr)
