@@ -15,6 +15,9 @@ from cco.tui.views.view import View
 
 MAX_FILTER: Final = 200
 
+OF_LINES: Final = frozenset({Command.FILTER, Command.SORT, Command.REVERSE, Command.EXPORT})
+"""What is about the lines of a view takes away the sheet over them, so that they are seen."""
+
 CLEAR: Final = Question(
     "Forget all answers in the response cache? y = yes, any other key = no",
     {"y": "clear", "Y": "clear"},
@@ -127,6 +130,8 @@ class Control:
             return False
         if model.sheet and command is Command.HELP and key == "h":
             command = Command.BACK  # the left of hjkl
+        if command in OF_LINES:
+            model.sheet = None
         if command is Command.VIEW:
             self._show(int(key) - 1)
         else:
@@ -187,7 +192,6 @@ class Control:
             self._actions.end()
 
     def _type(self) -> None:
-        self.model.sheet = None
         self.model.typed = self.setup.filter
 
     def _typed(self, key: str) -> bool:

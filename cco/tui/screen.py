@@ -260,6 +260,8 @@ def _hints(model: Model, look: Look, row: int, spots: list[Spot], room: int) -> 
     """Return the most wanted keys, as many as there is room for."""
     line: Line = [("", " ")]
     for key, word, command in hints():
+        if command is Command.DETAILS and model.sheet:
+            continue
         if command is Command.BACK and model.sheet:
             word = "back"
         shown = key if key.isascii() or not look.ascii_only else "Enter"

@@ -178,6 +178,17 @@ def test_export_asks_for_the_form(keyboard: Keyboard, key: str, done: list[str])
     assert len(keyboard.control.rows()) == 40
 
 
+def test_export_under_a_sheet_has_the_lines_of_the_view(keyboard: Keyboard) -> None:
+    keyboard.type("?", "e")
+    assert len(keyboard.control.rows()) == 40
+    assert "Export these lines" in keyboard.see()
+
+
+def test_order_is_changed_where_it_is_seen(keyboard: Keyboard) -> None:
+    keyboard.type("w", "s")
+    assert keyboard.model.sheet is None
+
+
 def test_pause_and_interval(keyboard: Keyboard) -> None:
     assert "paused" in keyboard.type("p")
     assert "paused" not in keyboard.type("p")
