@@ -21,6 +21,7 @@ WAIT_S: Final = 1.0
 MAX_BYTES: Final = 2**20
 """Of the input; Claude Code sends two thousand."""
 AWAY: Final = "cco: the daemon is away"
+OTHER: Final = "cco: the daemon is another version; run: cco daemon restart"
 NEARLY: Final = 0.8
 """Share of a budget, or of the context, that is worth a colour."""
 
@@ -53,7 +54,10 @@ def line(given: Mapping[str, Any], environ: Mapping[str, str]) -> str:
         told = client.call("GET", target)
     except CcoError:
         return AWAY
-    return show(given, told, is_plain=bool(environ.get("NO_COLOR")))
+    try:
+        return show(given, told, is_plain=bool(environ.get("NO_COLOR")))
+    except (LookupError, TypeError):
+        return OTHER
 
 
 def show(given: Mapping[str, Any], told: Mapping[str, Any], *, is_plain: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cco.cli import statusline
-from cco.cli.statusline import AWAY, context_share, line, parse, show
+from cco.cli.statusline import AWAY, OTHER, context_share, line, parse, show
 from tests.capabilities import ROOT
 from tests.unit.cli.fakes import StandIn
 
@@ -154,6 +154,14 @@ def test_daemon_that_does_not_know_is_away(
 ) -> None:
     served.answers["GET /api/statusline"] = answer
     assert line(GIVEN, environ) == AWAY
+
+
+@pytest.mark.parametrize("told", [{}, {"session": None, "today": {}, "budget": None}, []])
+def test_daemon_of_another_version_gives_a_line_too(
+    told: object, environ: dict[str, str], served: StandIn
+) -> None:
+    served.answers["GET /api/statusline"] = (200, told)
+    assert line(GIVEN, environ) == OTHER
 
 
 def test_no_daemon_is_no_error_and_none_is_started(environ: dict[str, str], tmp_path: Path) -> None:
