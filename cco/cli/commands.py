@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from cco import __version__, build, config, configfile, paths
+from cco import config, configfile, paths
 from cco.cli.output import agrees, count, show_json, show_table, usd
 from cco.cli.run import located, project_of
 from cco.cli.service import Service
@@ -30,7 +30,6 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         "config": _config,
         "sessions": _sessions,
         "unseal": _unseal,
-        "version": _version,
     }
     return table[arguments.command](arguments, environ)
 
@@ -220,14 +219,4 @@ def _sessions(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _unseal(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     show_json(serving(environ).call("GET", f"/api/unseal/{arguments.name}"))
-    return os.EX_OK
-
-
-def _version(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    del environ
-    made = build.read()
-    if arguments.json:
-        show_json({"version": __version__, "buildCommit": made.commit, "buildDate": made.date})
-    else:
-        print(f"cco {__version__} ({made.commit[:12]}, {made.date})")
     return os.EX_OK

@@ -44,6 +44,7 @@ MODULES: Final = frozenset(
         "stats",
         "statusline",
         "tui",
+        "version",
     }
 )
 """Commands that have a module of their own; the others share `commands`."""

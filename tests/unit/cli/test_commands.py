@@ -3,7 +3,6 @@
 
 import io
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from cco import __version__, paths
 from cco.cli import commands
 from cco.cli.commands import flatten
 from cco.cli.parser import build_parser
@@ -336,12 +334,3 @@ def test_sealed_file_is_shown_in_the_clear(
     served.answers["GET /api/unseal/hooks"] = {"hooks": ["ü"]}
     assert do(environ, "unseal", "hooks") == 0
     assert capsys.readouterr().out == '{\n  "hooks": [\n    "ü"\n  ]\n}\n'
-
-
-def test_version_is_told_without_a_daemon(environ: dict[str, str], capsys: Capture) -> None:
-    assert do(environ, "version") == 0
-    assert capsys.readouterr().out.startswith(f"cco {__version__} (")
-    assert do(environ, "version", "--json") == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert sorted(shown) == ["buildCommit", "buildDate", "version"]
-    assert list(paths.locate(environ, uid=os.getuid()).runtime.iterdir()) == []

@@ -98,7 +98,7 @@ def test_what_is_not_ours_goes_to_claude_code_unchanged(
         (["sessions"], "commands"),
         (["stats"], "stats"),
         (["unseal", "agents"], "commands"),
-        (["version"], "commands"),
+        (["version"], "version"),
     ],
 )
 def test_our_words_are_ours(called: Called, argv: list[str], module: str) -> None:
