@@ -230,7 +230,7 @@ class Daemon:
 
     def launch(self, *, upstream: str = "", project: str = "") -> Launched:
         """Register a session, as the launcher does, for a process that does nothing."""
-        process = subprocess.Popen(["sleep", "1000"], env=self.environ())
+        process = subprocess.Popen(["sleep", "infinity"], env=self.environ())
         self._sessions.append(process)
         told = self.client.call(
             "POST",

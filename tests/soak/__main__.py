@@ -85,7 +85,7 @@ class Load:
                 # What is counted comes again, or the cache would grow to what it may take.
                 each = turn % 50 if way == "counted" else turn
                 outcome = self._ask(way, f"offline: pings 3\n{number} {each} ")
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, AssertionError) as error:
                 outcome = repr(error)
             with self._lock:
                 self.outcomes[outcome] += 1
