@@ -161,8 +161,8 @@ def _read(path: Path) -> object:
     except OSError as error:
         raise ConfigError(
             "prices-unreadable",
-            f"The price list {path} cannot be read: {error.strerror}",
-            hint="Correct prices in the [ledger] section of the settings.",
+            f"the price list {path} cannot be read: {error.strerror}",
+            hint="Correct prices in the [ledger] section of the settings",
         ) from error
     except ValueError as error:
         raise _invalid(path, f"the file is not valid JSON: {error}") from error
@@ -177,7 +177,7 @@ def _invalid(path: Path, message: str) -> ConfigError:
     return ConfigError(
         "prices-invalid",
         f"{path}: {message}",
-        hint="Correct the file, or prices in the [ledger] section of the settings.",
+        hint="Correct the file, or prices in the [ledger] section of the settings",
     )
 
 

@@ -209,11 +209,11 @@ def _unreadable(error: sqlite3.Error) -> StoreError:
     if is_damage(error):
         return StoreError(
             "ledger-damaged",
-            f"The ledger is damaged: {error}",
-            hint="It is being set aside for a fresh one; see: cco daemon logs.",
+            f"the ledger is damaged: {error}",
+            hint="It is being set aside for a fresh one; see: cco daemon logs",
         )
     return StoreError(
         "ledger-unreadable",
-        f"The ledger cannot be read: {error}",
+        f"the ledger cannot be read: {error}",
         hint="See: cco daemon status",
     )

@@ -64,14 +64,14 @@ class Schema:
         if application != self.application_id and (application or version or objects):
             raise StoreError(
                 f"{self.name}-foreign",
-                f"The {self.name}'s file is a database of another program",
-                hint=f"{self.remedy}.",
+                f"the {self.name}'s file is a database of another program",
+                hint=self.remedy,
             )
         if version > self.version:
             raise StoreError(
                 f"{self.name}-newer",
-                f"The {self.name} has schema version {version}, this CCO knows"
+                f"the {self.name} has schema version {version}, this CCO knows"
                 f" {self.version} at most",
-                hint=f"Install the newer CCO again. Or: {self.remedy}.",
+                hint=f"Install the newer CCO again, or else: {self.remedy}",
             )
         return int(version)

@@ -65,7 +65,7 @@ def _recorder(path: Path, stack: ExitStack) -> Callable[[Recorded], None]:
     except OSError as exc:
         raise Unavailable(
             "offline-record",
-            f"The record {path} cannot be written: {exc.strerror}",
+            f"the record {path} cannot be written: {exc.strerror}",
             hint="Give another file with --record",
         ) from exc
     file = stack.enter_context(os.fdopen(descriptor, "w", encoding="ascii"))

@@ -84,7 +84,7 @@ class OfflineUpstream:
         except OSError as exc:
             raise Unavailable(
                 "offline-port",
-                f"The offline upstream cannot listen on {host}:{port}: {exc.strerror}",
+                f"the offline upstream cannot listen on {host}:{port}: {exc.strerror}",
                 hint="Give another port, or 0 for any free one",
             ) from exc
         self._thread = threading.Thread(

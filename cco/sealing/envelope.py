@@ -138,7 +138,7 @@ def encode_name(name: str) -> bytes:
     if not 1 <= len(encoded) <= _MAX_NAME_BYTES or "/" in name or "\0" in name:
         raise SealError(
             "seal-name",
-            f"A sealed file cannot be called {name!r}",
+            f"a sealed file cannot be called {name!r}",
             hint="A name has 1 to 255 bytes of UTF-8, without a slash or a NUL",
         )
     return encoded

@@ -115,6 +115,32 @@ def test_every_error_that_people_see_says_what_to_do() -> None:
     assert silent == []
 
 
+def test_all_errors_speak_with_one_voice() -> None:
+    for path in sorted((ROOT / "cco").rglob("*.py")):
+        if str(path.relative_to(ROOT)).startswith(SENTENCES):
+            continue
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not is_error(call.func):
+                continue
+            hints = [given.value for given in call.keywords if given.arg == "hint"]
+            for text in (*call.args[1:2], *hints):
+                begin, end = ends_of(text)
+                assert not end.endswith("."), f"{path}: {end}"
+                is_right = begin[:1].isupper() if text in hints else VOICE.match(begin)
+                assert is_right or not begin, f"{path}: {begin}"
+
+
+VOICE = re.compile(r"[^A-Z]|CCO|Claude Code|FUSE|GET |POST ")
+"""Begins a message: no capital but a name's."""
+
+
+def ends_of(text: ast.expr) -> tuple[str, str]:
+    """Return what is known of the beginning and of the end of a text."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    known = [str(part.value) if isinstance(part, ast.Constant) else "" for part in parts]
+    return (known[0], known[-1]) if known else ("", "")
+
+
 def codes_of(path: Path) -> Iterator[str | None]:
     """Yield the codes that a module's errors have; None for one that is no text there."""
     for node in ast.walk(ast.parse(path.read_text())):

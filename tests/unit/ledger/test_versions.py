@@ -65,7 +65,7 @@ def test_newer_database_is_refused_with_remedy(connection: sqlite3.Connection) -
         NOTES.migrate(connection)
 
     assert caught.value.code == "notebook-newer"
-    assert caught.value.hint == "Install the newer CCO again. Or: Move it away."
+    assert caught.value.hint == "Install the newer CCO again, or else: Move it away"
     assert not connection.in_transaction
 
 
