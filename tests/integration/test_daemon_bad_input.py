@@ -89,7 +89,10 @@ CASES: Final = {
         os.EX_CONFIG,
     ),
     "settings that are no TOML": Case(
-        lambda cco: write(cco.settings, "[server\n"), r"\S+/cco\.toml:1: ", "cco ", os.EX_CONFIG
+        lambda cco: write(cco.settings, "[server\n"),
+        r"\S+/cco\.toml:1: ",
+        r"man cco\.toml",
+        os.EX_CONFIG,
     ),
     "settings that are a directory": Case(
         lambda cco: {"CCO_CONFIG": str(cco.base)},
@@ -106,7 +109,7 @@ CASES: Final = {
     "address that others can reach": Case(
         lambda cco: write(cco.settings, '[server]\nhost = "0.0.0.0"\n'),
         r"\S+/cco\.toml:2: host in \[server\] must be",
-        "cco ",
+        r"man cco\.toml",
         os.EX_CONFIG,
     ),
     "price list that is broken": Case(broken_prices, r"\S+/prices\.json: ", "prices", os.EX_CONFIG),
