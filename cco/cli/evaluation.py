@@ -76,7 +76,7 @@ def _agrees(plan: Mapping[str, Any]) -> bool:
     agents = f"{len(plan['tasks'])} agent{'s' if len(plan['tasks']) > 1 else ''}"
     told = f"{agents}, {plan['calls']} calls of models, {cost}"
     if not sys.stdin.isatty():
-        raise RequestError("not-agreed", f"this takes {told}", hint="To agree: --yes")
+        raise RequestError("not-agreed", f"this takes {told}", hint="Add --yes to agree")
     return agrees(f"cco: this takes {told}. Go on?", out=sys.stderr)
 
 

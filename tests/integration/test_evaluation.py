@@ -82,7 +82,7 @@ def test_money_is_not_spent_without_agreement(judged: Daemon, upstream: RawServe
     assert done.returncode == 65
     sentence, remedy = done.stderr.splitlines()
     assert sentence.startswith("cco: this takes 1 agent, 2 calls of models, about $0.")
-    assert remedy.strip() == "To agree: --yes"
+    assert remedy.strip() == "Add --yes to agree"
     assert upstream.received == []
 
 

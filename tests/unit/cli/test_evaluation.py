@@ -101,7 +101,7 @@ def test_nobody_who_could_agree_is_told_what_it_takes(
         do(environ)
 
     assert caught.value.message == "this takes 1 agent, 2 calls of models, about $0.250000"
-    assert caught.value.hint == "To agree: --yes"
+    assert caught.value.hint == "Add --yes to agree"
 
 
 @pytest.mark.parametrize(
