@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from cco.cli.commands import serving
 from cco.cli.invoke import TARGET, WAIT_S
-from cco.cli.output import agrees, show_json, usd
+from cco.cli.output import agrees, count, show_json, usd
 from cco.client import Client
 from cco.errors import BudgetExceeded, CcoError, Denied, RequestError
 
@@ -73,7 +73,7 @@ def _agrees(plan: Mapping[str, Any]) -> bool:
         RequestError: there is nobody to ask.
     """
     cost = f"about {usd(plan['estimatedUsd'])}" if plan["estimatedUsd"] else "an unknown amount"
-    agents = f"{len(plan['tasks'])} agent{'s' if len(plan['tasks']) > 1 else ''}"
+    agents = count(len(plan["tasks"]), "agent")
     told = f"{agents}, {plan['calls']} calls of models, {cost}"
     if not sys.stdin.isatty():
         raise RequestError("not-agreed", f"this takes {told}", hint="Add --yes to agree")
