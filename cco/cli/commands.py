@@ -53,12 +53,16 @@ def _agents(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         else:
             _show_agent(agent)
         return os.EX_OK
-    agents = client.call("GET", "/api/agents")["agents"]
+    told = client.call("GET", "/api/agents")
+    agents = told["agents"]
     if arguments.json:
         show_json(agents)
         return os.EX_OK
     rows = [(one["slug"], one["model"], one["category"], one["description"]) for one in agents]
     show_table(("agent", "model", "category", "when to use it"), rows)
+    print("\nGroups, beside the categories, for: cco run --agents GROUP,…\n")
+    groups = [(name, len(names), ", ".join(names)) for name, names in told["groups"].items()]
+    show_table(("group", "agents", "who"), groups)
     return os.EX_OK
 
 

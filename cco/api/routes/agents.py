@@ -19,7 +19,10 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/agents")
     def listing() -> ResponseReturnValue:
-        return jsonify({"agents": [describe(one, services) for one in services.catalog.agents]})
+        catalog = services.catalog
+        agents = [describe(one, services) for one in catalog.agents]
+        groups = {name: list(members) for name, members in catalog.rules.groups.items()}
+        return jsonify({"agents": agents, "groups": groups})
 
     @routes.get("/agents/<name>")
     def show(name: str) -> ResponseReturnValue:

@@ -43,12 +43,17 @@ def do(environ: dict[str, str], *argv: str) -> int:
 
 
 def test_agents_are_listed(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:
-    served.answers["GET /api/agents"] = {"agents": [AGENT]}
+    served.answers["GET /api/agents"] = {"agents": [AGENT], "groups": {"Core": ["Tech Lead"]}}
     for argv in (["agents"], ["agents", "list"]):
         assert do(environ, *argv) == 0
         assert capsys.readouterr().out.splitlines() == [
             "agent            model  category    when to use it",
             "chief-architect  opus   leadership  Use for design",
+            "",
+            "Groups, beside the categories, for: cco run --agents GROUP,…",
+            "",
+            "group  agents  who",
+            "Core        1  Tech Lead",
         ]
     assert do(environ, "agents", "--json") == 0
     assert json.loads(capsys.readouterr().out) == [AGENT]

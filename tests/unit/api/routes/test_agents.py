@@ -24,6 +24,15 @@ def test_all_agents_are_listed_without_their_instructions(shared_house: House) -
     assert all(set(one) == MEMBERS for one in agents)
 
 
+def test_groups_are_those_that_a_session_may_be_limited_to(shared_house: House) -> None:
+    told = shared_house.ask("GET", "/api/agents").get_json()
+
+    assert "Python Specialist" in told["groups"]["Language Specialists"]
+    assert set(told["groups"]) == set(shared_house.services.catalog.rules.groups)
+    names = {one["name"] for one in told["agents"]}
+    assert all(name in names for members in told["groups"].values() for name in members)
+
+
 def test_model_is_told_as_both_resolve_it(shared_house: House) -> None:
     for one in shared_house.ask("GET", "/api/agents").get_json()["agents"]:
         assert one["modelId"] == shared_house.services.settings.models[one["model"]]
