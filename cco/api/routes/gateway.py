@@ -8,9 +8,9 @@ the decoded path that WSGI offers.
 import errno
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
@@ -24,6 +24,9 @@ from cco.gateway.errors import AnswerCut
 from cco.gateway.places import Place
 from cco.log import tell_about
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 PREFIX: Final = re.compile(r"^/s/[^/?]*")
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -34,6 +37,20 @@ class Passed(Response):
     default_mimetype = None
     autocorrect_location_header = False
     automatically_set_content_length = False
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """Return the fields as they are; the framework would write URLs among them anew."""
+        return self.headers
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer; what cannot be sent is given up, for nobody else would close it."""
+        try:
+            return super().__call__(environ, start_response)
+        except BaseException:
+            self.close()
+            raise
 
 
 def blueprint(services: Services) -> Blueprint:

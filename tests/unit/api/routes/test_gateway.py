@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
@@ -283,3 +284,40 @@ def test_place_is_free_again_after_a_body_that_is_too_large(
     for _ in range(3):
         answer = house.ask("POST", "/v1/messages", data=BODY)
         assert provider_error_of(answer)[:2] == (413, "body-too-large")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Content-Location: /a b",
+        "Content-Location: http://[x",
+        "Location: http://[\u00e9",
+        "X-A: \u00ff",
+    ],
+)
+def test_url_of_the_upstream_reaches_the_client_as_it_is(house: House, field: str) -> None:
+    name, _, value = field.partition(": ")
+    with serving(always(reply("201 Created", field, body=ANSWER))) as upstream:
+        session, _ = house.register(upstream=upstream.url)
+        answer = house.ask("POST", f"/s/{session}/v1/messages", data=BODY)
+        assert (answer.status_code, answer.data) == (201, ANSWER)
+        assert answer.headers[name] == value
+        answer.close()
+
+
+def test_place_is_free_again_after_an_answer_that_the_server_would_not_send(house: House) -> None:
+    house.services.places = Places(1)
+    hooked = house.app.wsgi_app
+
+    def refusing(environ: Any, start_response: Any) -> Any:
+        def start(*_: object) -> Any:
+            raise ValueError("no such header")
+
+        return hooked(environ, start)
+
+    house.app.wsgi_app = refusing  # type: ignore[method-assign]
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no such header"):
+            house.ask("POST", "/v1/messages", data=BODY)
+    house.app.wsgi_app = hooked  # type: ignore[method-assign]
+    assert house.ask("POST", "/v1/messages", data=BODY).status_code == 200
