@@ -14,7 +14,7 @@ from typing import Any, Final
 from flask import request
 
 from cco.api.services import Services
-from cco.errors import Denied, RequestError
+from cco.errors import CcoError, Denied, RequestError
 from cco.orchestration.sessions import Session
 
 SEE: Final = "See: GET /openapi.json"
@@ -40,7 +40,7 @@ def body(hold: Callable[[int], None] = _nothing) -> bytes:
         hold: told of each piece before there is another; may refuse it.
 
     Raises:
-        RequestError: it is larger than the limit, or does not come to its end.
+        RequestError: it is larger than the limit, malformed, or does not come to its end.
     """
     stream, parts, size = request.environ["wsgi.input"], [], 0
     connection: socket.socket = request.environ["gunicorn.socket"]
@@ -59,6 +59,12 @@ def body(hold: Callable[[int], None] = _nothing) -> bytes:
             "body-late",
             f"nothing more of the request's body came for {SILENCE_S:g} s",
             hint="Send it again",
+        ) from exc
+    except (CcoError, OSError):
+        raise
+    except Exception as exc:  # each server has its own for chunks that are none
+        raise RequestError(
+            "body-invalid", "the request's body is not framed as HTTP is", hint="Send it again"
         ) from exc
     finally:
         connection.settimeout(None)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from gunicorn.http.body import Body, ChunkedReader
+from gunicorn.http.unreader import IterUnreader
 
 from cco.api import given
 from cco.errors import RequestError
@@ -65,6 +67,14 @@ def test_body_that_does_not_come_is_not_waited_for_for_ever(
                 given.body()
             assert caught.value.code == "body-late"
             assert ours.gettimeout() is None  # an answer may take its time
+
+
+def test_body_of_chunks_that_are_none_is_the_callers_mistake() -> None:
+    mistaken = io.BytesIO(b"zz\r\n")
+    reader = Body(ChunkedReader(None, IterUnreader(iter(mistaken))))
+    with pytest.raises(RequestError) as caught:
+        in_request(given.body, reader)
+    assert caught.value.code == "body-invalid"
 
 
 def test_body_without_end_is_not_read_on() -> None:
