@@ -106,8 +106,11 @@ class Entry:
         """Say whether the upstream takes money for such a request."""
         return self._call.path == METERED_PATH and self._call.method == "POST"
 
-    def admit(self) -> bool:
-        """Reserve what the request may cost; say whether that may have taken its time.
+    def admit(self, look: Callable[[], None]) -> None:
+        """Reserve what the request may cost, which may take its time.
+
+        Args:
+            look: called now and then meanwhile, and at the end; what it raises ends the request.
 
         Raises:
             BudgetExceeded: a budget is spent.
@@ -115,7 +118,7 @@ class Entry:
         """
         budgets = self._accounts.budgets
         if budgets is None or not budgets.are_set or not self.is_metered:
-            return False
+            return
         session = self._call.session
         self._reservation = budgets.admit(
             project=session.project if session else "",
@@ -123,8 +126,9 @@ class Entry:
             model=requested_model(self._call.body),
             body_bytes=len(self._call.body),
             max_tokens=requested_max_tokens(self._call.body),
+            look=look,
         )
-        return True
+        look()
 
     def add(self, data: bytes) -> bool:
         """Take note of bytes of the answer; say whether they complete it."""

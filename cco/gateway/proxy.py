@@ -93,7 +93,14 @@ class Gateway:
         self._circuits = Circuits(self._upstreams.configured, monotonic=monotonic, now_ns=now_ns)
         bindings = Bindings(monotonic) if bindings is None else bindings
         limits = PlanLimits(now_ns) if limits is None else limits
-        self._router = Router(self._upstreams, self._circuits, bindings, self._running, limits)
+        self._router = Router(
+            self._upstreams,
+            self._circuits,
+            bindings,
+            self._running,
+            limits,
+            monotonic=monotonic,
+        )
         self._reuse = Reuse(config.Cache(), monotonic=monotonic) if reuse is None else reuse
         self._realms = {
             family: realm_of((each for each in upstreams if each.family == family), keys)

@@ -19,7 +19,8 @@ Threading: `Router.send` is called by as many threads as there are requests.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -98,6 +99,7 @@ class Router:
         bindings: which session is bound to which.
         running: exchanges under way.
         limits: what answers tell about the limits of plans.
+        monotonic: the clock of deadlines.
     """
 
     def __init__(
@@ -107,7 +109,10 @@ class Router:
         bindings: Bindings,
         running: Running,
         limits: PlanLimits,
+        *,
+        monotonic: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._monotonic = monotonic
         self._upstreams = upstreams
         self._circuits = circuits
         self._bindings = bindings
@@ -135,8 +140,7 @@ class Router:
             AbandonedError: nobody wants the answer.
             BudgetExceeded, Unavailable: there is no money for it, see `Entry.admit`.
         """
-        if entry.admit() and has_hung_up(call.client_fd):
-            raise AbandonedError
+        entry.admit(lambda: self._look(call))
         session = self._session(call)
         held: _Setback | None = None
         try:
@@ -158,6 +162,16 @@ class Router:
         if isinstance(best.reached, UpstreamRefused):
             raise best.reached
         return best.reached
+
+    def _look(self, call: Call) -> None:
+        """Look whether a request that waits is still to be sent.
+
+        Raises:
+            AbandonedError: nobody wants the answer, or everything is being ended.
+        """
+        is_late = call.deadline is not None and self._monotonic() >= call.deadline
+        if is_late or self._running.stop_error is not None or has_hung_up(call.client_fd):
+            raise AbandonedError
 
     def _session(self, call: Call) -> _Session | None:
         """Return what binds a request to an upstream, None where there is nothing to choose."""

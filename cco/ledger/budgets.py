@@ -41,6 +41,8 @@ ENOUGH: Final = 3
 """The first answers of all are short: a probe, a title."""
 WAIT_S: Final = 120.0
 """Longest wait for running requests to settle."""
+LOOK_S: Final = 0.5
+"""How often one who waits looks whether anybody wants the answer."""
 MAX_POTS: Final = 256
 """Sums kept in memory; beyond that the oldest that nothing runs for are read anew when needed."""
 
@@ -83,9 +85,24 @@ class Budgets:
             self._changed.notify_all()
 
     def admit(
-        self, *, project: str, session: str, model: str, body_bytes: int, max_tokens: int
+        self,
+        *,
+        project: str,
+        session: str,
+        model: str,
+        body_bytes: int,
+        max_tokens: int,
+        look: Callable[[], None] = lambda: None,
     ) -> Reservation:
         """Reserve what a request may cost; waits while it would fit once others have settled.
+
+        Args:
+            project: that the request belongs to, if any.
+            session: the same.
+            model: that is asked.
+            body_bytes: of the request.
+            max_tokens: of the answer; 0 if that is not said.
+            look: called now and then while it waits; what it raises ends the waiting.
 
         Raises:
             BudgetExceeded: a budget that blocks is spent, named with what is spent and its limit.
@@ -100,7 +117,7 @@ class Budgets:
             for pot in pots:
                 pot.running += 1  # so that none is forgotten meanwhile
             try:
-                self._wait_for_room(pots)
+                self._wait_for_room(pots, look)
             except BaseException:
                 for pot in pots:
                     pot.running -= 1
@@ -149,8 +166,15 @@ class Budgets:
     def _blocking(self, pots: Sequence[Pot]) -> list[State]:
         return [state for state in self._states(pots) if state.budget.action == "block"]
 
-    def _wait_for_room(self, pots: Sequence[Pot]) -> None:
-        self._changed.wait_for(lambda: _is_decided(self._blocking(pots)), timeout=self._wait_s)
+    def _wait_for_room(self, pots: Sequence[Pot], look: Callable[[], None]) -> None:
+        left_s = self._wait_s
+        while not self._changed.wait_for(
+            lambda: _is_decided(self._blocking(pots)), timeout=min(left_s, LOOK_S)
+        ):
+            left_s -= LOOK_S
+            if left_s <= 0:
+                break
+            look()
         states = self._blocking(pots)
         for state in states:
             if state.is_spent:

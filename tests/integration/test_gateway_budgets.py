@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any, Final
 import pytest
 
 from cco.config import Budget
-from cco.gateway.call import SessionRef
+from cco.gateway.call import Answer, SessionRef
 from cco.gateway.errors import AnswerCut
+from cco.gateway.proxy import CLIENT_GONE
 from tests.forwarding import (
     ANSWER,
     ANSWER_COST_NANO,
@@ -275,3 +277,40 @@ def test_fifty_at_once_on_one_dollar(tmp_path: Path, expect_log: ExpectLog) -> N
         assert statuses.count(402) == 50 - statuses.count(200)
         assert through.spent() == [statuses.count(200) * NANO // 10]
         assert through.reserved() == [0]
+
+
+@pytest.mark.usefixtures("any_log")
+@pytest.mark.parametrize("why", ["it hangs up", "its time is over", "the daemon stops"])
+def test_who_waits_for_money_no_longer_is_let_go(tmp_path: Path, why: str) -> None:
+    go_on, is_asked = threading.Event(), threading.Event()
+
+    def script(_: Received, sock: socket.socket) -> None:
+        is_asked.set()
+        go_on.wait(DEADLINE_S)
+        sock.sendall(HEAD + chunk(STREAM) + chunk(b""))
+
+    ours, theirs = socket.socketpair()
+    little = (Budget(scope="day", usd=0.0001),)  # less than one request reserves
+    answers: list[Answer] = []
+    with ours, theirs, spending(tmp_path, script, budgets=little) as through:
+        first = threading.Thread(target=lambda: answers.append(through.ask()))
+        first.start()
+        assert is_asked.wait(DEADLINE_S)
+        late = time.perf_counter() + 0.1 if why == "its time is over" else None
+        waits = threading.Thread(
+            target=lambda: answers.append(through.ask(client_fd=ours.fileno(), deadline=late))
+        )
+        waits.start()
+        if why == "it hangs up":
+            theirs.close()
+        elif why == "the daemon stops":
+            through.gateway.stop()
+        waits.join(DEADLINE_S / 2)  # half of what it would wait for the money
+        assert not waits.is_alive()
+        go_on.set()
+        first.join()
+        for answer in answers:
+            answer.close()
+        assert len(through.servers[0].received) == 1
+        assert through.reserved() == [0]
+    assert CLIENT_GONE in {answer.status for answer in answers} or why == "the daemon stops"

@@ -135,7 +135,9 @@ def test_reserves_for_what_costs_money_only(budgets: Budgets) -> None:
         ledger = Ledger()
         call = make_call(session=session, **changes)
         entry = Entry(call, Accounts(ledger.record, PRICES, budgets), clock.__next__)
-        assert entry.admit() is is_asked
+        looks: list[str] = []
+        entry.admit(lambda: looks.append("look"))  # noqa: B023 - called at once
+        assert looks == ["look"] * is_asked
         assert any(state.reserved_nano for state in budgets.states()) is is_asked
         entry.may_have_used = is_asked
         entry.fold = UsageFold("application/json")
@@ -147,7 +149,7 @@ def test_reserves_for_what_costs_money_only(budgets: Budgets) -> None:
 
 
 def test_without_budgets_nothing_is_asked() -> None:
-    assert not make_entry(Ledger()).admit()
+    make_entry(Ledger()).admit(lambda: pytest.fail("it did not wait"))
 
 
 def test_says_when_the_answer_is_complete() -> None:
