@@ -60,15 +60,25 @@ def body(hold: Callable[[int], None] = _nothing) -> bytes:
             f"nothing more of the request's body came for {SILENCE_S:g} s",
             hint="Send it again",
         ) from exc
-    except (CcoError, OSError):
+    except CcoError:
         raise
+    except OSError as exc:  # of chunks the server tells so
+        raise _cut() from exc
     except Exception as exc:  # each server has its own for chunks that are none
         raise RequestError(
             "body-invalid", "the request's body is not framed as HTTP is", hint="Send it again"
         ) from exc
     finally:
         connection.settimeout(None)
+    if size < (request.content_length or 0):
+        raise _cut()
     return b"".join(parts)
+
+
+def _cut() -> RequestError:
+    return RequestError(
+        "body-cut", "the connection ended before the request's body was whole", hint="Send it again"
+    )
 
 
 def payload(hold: Callable[[int], None] = _nothing) -> dict[str, Any]:

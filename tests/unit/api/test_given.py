@@ -70,11 +70,25 @@ def test_body_that_does_not_come_is_not_waited_for_for_ever(
 
 
 def test_body_of_chunks_that_are_none_is_the_callers_mistake() -> None:
-    mistaken = io.BytesIO(b"zz\r\n")
-    reader = Body(ChunkedReader(None, IterUnreader(iter(mistaken))))
+    reader = Body(ChunkedReader(None, IterUnreader(iter([b"zz\r\n"]))))
     with pytest.raises(RequestError) as caught:
         in_request(given.body, reader)
     assert caught.value.code == "body-invalid"
+
+
+@pytest.mark.parametrize(
+    ("sent", "length"), [(b'{"task":"x"}', "13"), (b"", "1"), (b"5\r\nab", None)]
+)
+def test_body_whose_sender_went_away_is_not_taken_for_whole(
+    sent: bytes, length: str | None
+) -> None:
+    stream = io.BytesIO(sent) if length else Body(ChunkedReader(None, IterUnreader(iter([sent]))))
+    ours, theirs = socket.socketpair()
+    environ = {"wsgi.input": stream, "gunicorn.socket": ours, "CONTENT_LENGTH": length or ""}
+    request = Flask("test").test_request_context("/", environ_overrides=environ)
+    with ours, theirs, request, pytest.raises(RequestError) as caught:
+        given.body()
+    assert caught.value.code == "body-cut"
 
 
 def test_body_without_end_is_not_read_on() -> None:
