@@ -22,8 +22,13 @@ PACKAGES: Final = (
     "man-db",
     "procps",
     "rpm",  # to test the other package
+    # Debian's tests of a package
+    "autopkgtest",
+    "dpkg-dev",
+    "piuparts",
     "systemd",
     "systemd-sysv",
+    "tzdata",
     # what the package of CCO depends on; machines have no network to fetch it from
     "fuse3",
     "python3-brotli",

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests import capabilities
+from tests.machine.installed import Login, equipped, login
 from tests.machine.machine import SUITES, Machine, booted
 from tests.machine.package import Packages, build, install
 
@@ -26,6 +27,29 @@ def machine(request: pytest.FixtureRequest, packages: Packages) -> Iterator[Mach
     with booted(request.param) as machine:
         install(machine, packages.deb)
         yield machine
+
+
+@pytest.fixture(scope="module")
+def equipment(machine: Machine) -> Iterator[None]:
+    """Give the machine a Claude Code and an upstream for the tests of a file."""
+    with equipped(machine):
+        yield
+
+
+@pytest.fixture
+def alice(machine: Machine, equipment: None) -> Iterator[Login]:
+    """Give alice, with no CCO running; files about the system's daemon have another alice."""
+    with login(machine, "alice") as alice:
+        yield alice
+
+
+@pytest.fixture
+def running(alice: Login) -> Login:
+    """Start alice's CCO."""
+    alice.use_upstream()
+    alice.systemctl("start cco")
+    alice.wait_until_ok()
+    return alice
 
 
 @pytest.fixture(autouse=True)

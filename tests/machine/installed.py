@@ -260,9 +260,16 @@ _AnyLogin = TypeVar("_AnyLogin", bound=Login)
 @contextlib.contextmanager
 def _watched(user: _AnyLogin) -> Iterator[_AnyLogin]:
     user.clear()
+    with journal_read(user):
+        yield user
+        user.clear()
+
+
+@contextlib.contextmanager
+def journal_read(user: Login) -> Iterator[None]:
+    """Read the journal when it is over; fail if there are complaints nobody announced."""
     since = user.machine.cursor()
-    yield user
-    user.clear()
+    yield
     entries = user.machine.journal(since=since, **user.journal_fields)
     lines = [str(entry["MESSAGE"]) for entry in entries if _is_complaint(entry)]
     complaints = [line for line in lines if not _is_expected(line, user.expected)]

@@ -9,7 +9,7 @@ import pytest
 
 from cco import units
 from cco.cli.findings import USER_CREDS_SYSTEMD, version_of
-from tests.machine.installed import Chosen, Login, chosen, equipped, login
+from tests.machine.installed import Chosen, Login, chosen
 from tests.machine.machine import Machine
 
 KEY: Final = "sk-ant-test-planted-in-a-credential"
@@ -35,22 +35,15 @@ http.server.HTTPServer(("127.0.0.1", {PORT}), Handler).serve_forever()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def equipment(machine: Machine) -> Iterator[None]:
-    with equipped(machine):
-        command = ["systemd-run", "--quiet", "--unit=receiver", "python3", "-c", RECEIVER]
-        machine.run(command, user="root", check=True)
-        yield
-        machine.run("systemctl stop receiver", user="root")
+def receiver(machine: Machine, equipment: None) -> Iterator[None]:
+    command = ["systemd-run", "--quiet", "--unit=receiver", "python3", "-c", RECEIVER]
+    machine.run(command, user="root", check=True)
+    yield
+    machine.run("systemctl stop receiver", user="root")
 
 
 @pytest.fixture
-def alice(machine: Machine) -> Iterator[Login]:
-    with login(machine, "alice") as alice:
-        yield alice
-
-
-@pytest.fixture
-def served(machine: Machine) -> Iterator[Chosen]:
+def served(machine: Machine, equipment: None) -> Iterator[Chosen]:
     with chosen(machine, "alice") as served:
         yield served
 

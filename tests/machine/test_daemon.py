@@ -2,28 +2,12 @@
 """An ordinary user's daemon: what it can do in its sandbox, and without systemd's help."""
 
 import json
-from collections.abc import Iterator
 from typing import Final
 
-import pytest
-
 from cco import units
-from tests.machine.installed import Login, equipped, login
-from tests.machine.machine import Machine
+from tests.machine.installed import Login
 
 KEY: Final = "sk-ant-api03-planted-in-a-request-of-this-test"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def equipment(machine: Machine) -> Iterator[None]:
-    with equipped(machine):
-        yield
-
-
-@pytest.fixture
-def alice(machine: Machine) -> Iterator[Login]:
-    with login(machine, "alice") as alice:
-        yield alice
 
 
 # In its sandbox

@@ -2,13 +2,9 @@
 """The dashboard where systemd runs the daemon: its log is the journal."""
 
 import json
-from collections.abc import Iterator
 from typing import Final
 
-import pytest
-
-from tests.machine.installed import Login, equipped, login
-from tests.machine.machine import Machine
+from tests.machine.installed import Login
 from tests.mounting import wait_until
 
 READ: Final = """
@@ -20,18 +16,6 @@ reader = open_log(locate(environ, uid=os.getuid()), environ)
 lines = reader.read()
 print(json.dumps([type(reader).__name__, lines, reader.read()]))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def equipment(machine: Machine) -> Iterator[None]:
-    with equipped(machine):
-        yield
-
-
-@pytest.fixture
-def alice(machine: Machine) -> Iterator[Login]:
-    with login(machine, "alice") as alice:
-        yield alice
 
 
 def test_log_of_the_dashboard_is_the_journal_of_the_units(alice: Login) -> None:

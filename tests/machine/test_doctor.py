@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from cco import units
-from tests.machine.installed import Chosen, Login, chosen, equipped, login
+from tests.machine.installed import Chosen, Login, chosen
 from tests.machine.machine import Machine
 from tests.machine.test_units import GAVE_UP, LISTENING, RUNNING
 
@@ -21,18 +21,6 @@ PLAIN_FUSERMOUNT: Final = (
     " && mount --bind /mnt/fusermount3 /usr/bin/fusermount3"
 )
 """Mounts a copy without the setuid bit over the program."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def equipment(machine: Machine) -> Iterator[None]:
-    with equipped(machine):
-        yield
-
-
-@pytest.fixture
-def alice(machine: Machine) -> Iterator[Login]:
-    with login(machine, "alice") as alice:
-        yield alice
 
 
 def doctor(login: Login, *, wrap: str = "", user: str = "") -> Findings:
@@ -177,7 +165,7 @@ def test_port_of_somebody_else(alice: Login) -> None:
 
 
 @pytest.fixture
-def served(machine: Machine) -> Iterator[Chosen]:
+def served(machine: Machine, equipment: None) -> Iterator[Chosen]:
     with chosen(machine, "alice") as alice:
         alice.use_upstream()
         alice.systemctl("start cco")

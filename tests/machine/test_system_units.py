@@ -32,24 +32,10 @@ from tests.machine.test_units import (
 RIGHTS: Final = "only root may"
 
 
-@pytest.fixture(scope="module")
-def equipment(machine: Machine) -> Iterator[None]:
-    with equipped(machine):
-        yield
-
-
 @pytest.fixture
 def alice(machine: Machine, equipment: None) -> Iterator[Chosen]:
     with chosen(machine, "alice") as alice:
         yield alice
-
-
-@pytest.fixture
-def running(alice: Chosen) -> Chosen:
-    alice.use_upstream()
-    alice.systemctl("start cco")
-    alice.wait_until_ok()
-    return alice
 
 
 def test_units_are_valid(alice: Chosen) -> None:

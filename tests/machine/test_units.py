@@ -3,14 +3,13 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 
 from cco import units
-from tests.machine.installed import Login, Session, equipped, login
-from tests.machine.machine import Machine
+from tests.machine.installed import Login, Session
 
 PORT: Final = 3000
 RUNNING: Final = ("active", "active", "active", "active")
@@ -25,26 +24,6 @@ WORKER_KILLED: Final = r"Worker .*pid.*(was sent SIGKILL|due to signal 9)"
 """What Gunicorn says in Debian 12, and in 13."""
 SLOW: Final = r"[Service]\nExecStart=\nExecStart=/bin/sleep 600\n"
 """A drop-in for a daemon that takes its time to start, as printf(1) has it."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def equipment(machine: Machine) -> Iterator[None]:
-    with equipped(machine):
-        yield
-
-
-@pytest.fixture
-def alice(machine: Machine) -> Iterator[Login]:
-    with login(machine, "alice") as alice:
-        yield alice
-
-
-@pytest.fixture
-def running(alice: Login) -> Login:
-    alice.use_upstream()
-    alice.systemctl("start cco")
-    alice.wait_until_ok()
-    return alice
 
 
 def traffic(login: Login, command: str) -> dict[str, dict[str, int]]:

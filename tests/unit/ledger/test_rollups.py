@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The roll-ups: the same figures as the requests themselves give, whatever was summed up when."""
 
+import contextlib
 import random
 import sqlite3
 from concurrent.futures import wait
@@ -40,6 +41,11 @@ def make_rows(count: int, *, seed: int) -> list[RequestRow]:
         )
         for number in range(count)
     ]
+
+
+def opened(path: Path) -> contextlib.closing[sqlite3.Connection]:
+    """Open a database beside its store; a connection's own `with` would not close it."""
+    return contextlib.closing(sqlite3.connect(path, isolation_level=None))
 
 
 def by_hand(rows: list[RequestRow], scope: Scope, key: str) -> dict[object, tuple[int, int, int]]:
@@ -83,7 +89,7 @@ def test_sums_are_those_of_the_requests(
     scope = Scope(project=project, since_ns=since_ns, until_ns=until_ns)
     with Store.open(tmp_path / "ledger.db") as store:
         wait([store.record(row) for row in rows[:250]])
-        with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as beside:
+        with opened(tmp_path / "ledger.db") as beside:
             rollups.catch_up(beside)
         wait([store.record(row) for row in rows[250:]])
         with store.reading() as connection:
@@ -101,7 +107,7 @@ def test_what_retention_took_is_still_in_the_sums(tmp_path: Path) -> None:
     rows = make_rows(300, seed=3)
     with Store.open(tmp_path / "ledger.db") as store:
         wait([store.record(row) for row in rows])
-    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as connection:
+    with opened(tmp_path / "ledger.db") as connection:
         rollups.catch_up(connection)
         before = grouped(connection, Scope(project="/a"), "model")
         connection.execute("DELETE FROM requests WHERE started_ns < ?", (4 * DAY_NS,))
@@ -116,7 +122,7 @@ def test_what_retention_took_is_still_in_the_sums(tmp_path: Path) -> None:
 def test_catching_up_twice_changes_nothing_and_goes_in_steps(tmp_path: Path) -> None:
     with Store.open(tmp_path / "ledger.db") as store:
         wait([store.record(row) for row in make_rows(50, seed=1)])
-    with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as connection:
+    with opened(tmp_path / "ledger.db") as connection:
         connection.execute("UPDATE rolled_up SET id = 0")
         connection.execute("DELETE FROM rollups")
         assert rollups.catch_up(connection) is False
@@ -129,12 +135,11 @@ def test_catching_up_twice_changes_nothing_and_goes_in_steps(tmp_path: Path) -> 
 def test_database_from_before_the_rollups_is_summed_up(tmp_path: Path) -> None:
     """A ledger of the first schema version, opened by this one."""
     path = tmp_path / "ledger.db"
-    with sqlite3.connect(path, isolation_level=None) as old:
+    with opened(path) as old:
         for statement in LEDGER.migrations[0]:
             old.execute(statement)
         old.execute(f"PRAGMA application_id = {LEDGER.application_id}")
         old.execute("PRAGMA user_version = 1")
-    old.close()
     with Store.open(path) as store:
         store.record(RequestRow(request_id="r", started_ns=1, cost_nano=5)).result()
         with store.reading() as connection:
