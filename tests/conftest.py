@@ -57,6 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """End in good order on SIGTERM too, so that machines and mounts are taken down."""
     signal.signal(signal.SIGTERM, _end_in_good_order)
+    # A run below nohup(1) would hand its deafness on to whatever is tested.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("--sit"):
         config.pluginmanager.unregister(name="timeout")  # a person takes the time it takes
 
