@@ -17,6 +17,7 @@ import anthropic
 import pytest
 
 from cco import config
+from cco.config import Server
 from cco.gateway.call import Answer, Call
 from cco.gateway.errors import AnswerCut
 from cco.gateway.rebuild import rebuild_message
@@ -714,6 +715,7 @@ def test_a_burst_on_the_whole_way_is_one_request_for_each_body(cco: Daemon) -> N
         time.sleep(0.2)  # so that many wait; whoever comes later is served from what is kept
         sock.sendall(reply("200 OK", JSON, body=count_of(received.body)))
 
+    cco.configure(threads=Server().threads)  # a burst of Claude Code's has room by default
     cco.start()
     with serving(script) as server:
         target = f"/s/{cco.launch(upstream=server.url).id}{COUNT_TARGET}"
