@@ -3,7 +3,7 @@
 
 A Unix peer is known by ``SO_PEERCRED``. Of a TCP connection both ends are on this machine, so when
 it is accepted the kernel is asked for the peer's socket, see `sockdiag`; where that is not allowed
-its table of connections has it, ``/proc/net/tcp`` (or ``tcp6``). Only an ESTABLISHED entry with an
+its table of connections has it, ``/proc/net/tcp`` (or ``tcp6``). Only a connection's entry with an
 inode counts: a socket that its owner has closed is shown as uid 0. What cannot be told is refused.
 
     sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -21,7 +21,6 @@ from typing import Final, TypeAlias
 from cco.api import sockdiag
 from cco.errors import Denied, RequestError
 
-ESTABLISHED: Final = "01"
 PEERCRED: Final = struct.Struct("3i")
 _LOOPBACK_V4: Final = re.compile(r"127(\.(0|[1-9][0-9]{0,2})){3}")
 TABLES: Final[dict[int, Path]] = {
@@ -109,7 +108,7 @@ def tcp_uid(connection: socket.socket) -> int | None:
         owner = sockdiag.ask(connection.family, local=peer[:2], remote=ours[:2])
     except OSError:  # not there in each container, and not allowed in each sandbox
         return table_uid(connection.family, peer, ours)
-    return owner.uid if owner.state == sockdiag.ESTABLISHED and owner.inode else None
+    return owner.uid if owner.state in sockdiag.CONNECTED and owner.inode else None
 
 
 def table_uid(family: int, peer: Address, ours: Address) -> int | None:
@@ -142,13 +141,13 @@ def views(family: int, peer: Address, ours: Address) -> list[tuple[int, Address,
 
 
 def find_uid(table: Iterable[str], *, local: Address, remote: Address, family: int) -> int | None:
-    """Return the uid of the established connection from `local` to `remote` in a kernel table."""
+    """Return the uid of the connection from `local` to `remote` in a kernel table."""
     wanted = f"{encode_address(local, family=family)} {encode_address(remote, family=family)} "
     for line in table:
         if wanted not in line:
             continue
         columns = line.split()
-        if columns[3] == ESTABLISHED and columns[9] != "0":
+        if int(columns[3], 16) in sockdiag.CONNECTED and columns[9] != "0":
             return int(columns[7])
     return None
 

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from cco.api.events import error_of
 from cco.errors import CcoError, RequestError, Unavailable
 from cco.gateway import errors as gateway_errors
+from cco.gateway.headers import Fields
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +40,25 @@ def is_gateway_path(path: str) -> bool:
     return path.startswith(("/v1/", "/s/"))
 
 
-def answer(error: CcoError, *, status: int, path: str, request_id: str) -> Response:
-    """Return the response for an error, in the shape that the caller of `path` understands."""
+def render(error: CcoError, *, status: int, path: str, request_id: str) -> tuple[bytes, Fields]:
+    """Return body and header fields for an error, as the caller of `path` understands them."""
     if is_gateway_path(path):
         data = gateway_errors.render_body(error, request_id, status=status)
-        fields = gateway_errors.error_headers(error, request_id, length=len(data), status=status)
-        response = Response(data, status=status, headers=fields)
-    else:
-        response = Response(json.dumps(error_of(error)), status=status, mimetype="application/json")
-        response.headers["x-cco-error"] = error.code
+        return data, gateway_errors.error_headers(
+            error, request_id, length=len(data), status=status
+        )
+    data = json.dumps(error_of(error)).encode()
+    return data, [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(data))),
+        ("x-cco-error", error.code),
+    ]
+
+
+def answer(error: CcoError, *, status: int, path: str, request_id: str) -> Response:
+    """Return the response for an error."""
+    data, fields = render(error, status=status, path=path, request_id=request_id)
+    response = Response(data, status=status, headers=fields)
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
     if has_body or (request.method not in ("GET", "HEAD") and status in (403, 421)):
         response.headers["Connection"] = "close"  # the body may not have been read

@@ -11,6 +11,8 @@ import struct
 from typing import Final, NamedTuple
 
 ESTABLISHED: Final = 1
+CONNECTED: Final = frozenset({ESTABLISHED, 4, 5, 8})
+"""States in which a socket may still have an owner: established, and shut down by either side."""
 
 _SOCK_DIAG: Final = 4
 """Netlink family, linux/netlink.h."""

@@ -49,6 +49,7 @@ def _serve(environ: dict[str, str]) -> int:
     def build() -> Hosted:
         from cco.api.app import create_app
         from cco.api.services import Services
+        from cco.api.unread import refusal
 
         services = Services(environ, paths=where, http_url=url, uid=uid)
         agents, port = len(services.catalog.agents), url or "no port"
@@ -56,6 +57,7 @@ def _serve(environ: dict[str, str]) -> int:
         return Hosted(
             create_app(services),
             services.guard.is_ours,
+            refusal,
             services.reload,
             services.stop,
             services.close,

@@ -30,6 +30,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, Final
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ LEAVE_S: Final = 2.0
 LINGER_S: Final = 1.0
 """How long a stop waits for the requests of connections that had been accepted."""
 MAX_HEAD_BYTES: Final = 1024 * 1024
+HEAD_BYTES: Final = 512
+"""As much of a head as is looked at to refuse it."""
 MAX_STRANGERS: Final = 16
 SWEEP_S: Final = 1.0
 """How exact the deadlines are."""
@@ -50,8 +53,6 @@ _READ_BYTES: Final = 65536
 _ACCEPTED_AT_ONCE: Final = 16
 _FULL_S: Final = 0.05
 """Pause where there are no descriptors left for another connection."""
-_TOO_LATE: Final = b"408 Request Timeout"
-_TOO_LARGE: Final = b"431 Request Header Fields Too Large"
 
 
 class Guest:
@@ -105,6 +106,7 @@ class Reception:
         is_ours: says whether a new connection is from a process of our own user.
         serve: called with a guest that has sent a whole head; must return at once, and have `rest`
             or `leave` called in the end.
+        refuse: makes the answer to a head that does not come to its end, from the status.
         limit: how many connections may be open.
         monotonic: the clock.
     """
@@ -116,11 +118,13 @@ class Reception:
         wake_fd: int,
         is_ours: Callable[[socket.socket], bool],
         serve: Callable[[Guest], object],
+        refuse: Callable[[int, bytes], bytes],
         limit: int,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._is_ours = is_ours
         self._serve = serve
+        self._refuse = refuse
         self._limit = limit
         self._monotonic = monotonic
         self._wake_fd = wake_fd
@@ -254,7 +258,7 @@ class Reception:
         if guest.has_head():
             self._serve(guest)
         elif len(guest.received) > MAX_HEAD_BYTES:
-            self._dismiss(guest, _TOO_LARGE)
+            self._dismiss(guest, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         else:
             self._wait(guest)
 
@@ -263,13 +267,13 @@ class Reception:
             if not guest.is_waiting or now < min(guest.deadline, self._stops_at):
                 continue
             if guest.received and not guest.is_leaving:
-                self._dismiss(guest, _TOO_LATE)
+                self._dismiss(guest, HTTPStatus.REQUEST_TIMEOUT)
             else:
                 self._drop(guest)
 
-    def _dismiss(self, guest: Guest, status: bytes) -> None:
+    def _dismiss(self, guest: Guest, status: int) -> None:
         """Refuse a request whose head does not come to its end."""
-        answer = b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % status
+        answer = self._refuse(status, bytes(guest.received[:HEAD_BYTES]))
         with contextlib.suppress(OSError):
             guest.sock.send(answer, socket.MSG_DONTWAIT)
         self.leave(guest)

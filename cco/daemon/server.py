@@ -160,6 +160,7 @@ class Application(BaseApplication):  # type: ignore[misc]  # Gunicorn has no typ
             "limit_request_fields": 1000,
             "limit_request_field_size": 65536,
             "header_map": "dangerous",  # names with _ go upstream too; nothing here trusts them
+            "secure_scheme_headers": {},  # no proxy is before us
             "control_socket_disable": True,
             "pre_request": _keep_headers,
             "post_worker_init": self._worker_started,
@@ -206,3 +207,5 @@ class Application(BaseApplication):  # type: ignore[misc]  # Gunicorn has no typ
 def _keep_headers(_worker: Worker, request: Any) -> None:
     # Gunicorn has put the names into capitals; nothing can tell what they were.
     current.headers = tuple((name.lower(), value) for name, value in request.headers)
+    # This one it would take for the beginning of our paths.
+    request.headers = [field for field in request.headers if field[0] != "SCRIPT_NAME"]

@@ -9,6 +9,7 @@ accepted and not yet read (before 24).
 
 import contextlib
 import io
+import logging
 import os
 import resource
 import signal
@@ -17,18 +18,27 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from cco.daemon import lifeline
-from cco.daemon.reception import Guest, Reception
+from cco.daemon.reception import HEAD_BYTES, Guest, Reception
+
+log = logging.getLogger(__name__)
 
 MAX_FILES: Final = 65536
 BEAT_S: Final = 0.5
 REST_S: Final = 0.5
 """Longest silence of a client that owes the rest of a body that nobody wants."""
 _REST_BYTES: Final = 65536
+_STATUS: Final = {
+    "ExpectationFailed": HTTPStatus.EXPECTATION_FAILED,
+    "LimitRequestHeaders": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "LimitRequestLine": HTTPStatus.REQUEST_URI_TOO_LONG,
+}
 READY: Final = b"R"
 BEAT: Final = b"W"
 
@@ -41,6 +51,8 @@ class Hosted:
     """The WSGI application."""
     is_ours: Callable[[socket.socket], bool]
     """Says whether a new connection is from a process of our own user."""
+    refuse: Callable[[int, bytes], bytes]
+    """Makes the answer to what is no request, from its status and what came of its head."""
     reload: Callable[[], None]
     """Called on SIGHUP, in a thread of its own."""
     stop: Callable[[], None]
@@ -70,6 +82,12 @@ class Heart:
             return b""
 
 
+class _Now(threading.local):
+    """What this thread serves."""
+
+    head = b""
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
     """The one worker: beats its heart, reloads on SIGHUP, ends what waits at a stop.
 
@@ -77,6 +95,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
     """
 
     _beat_at = 0.0
+    _now = _Now()
 
     def init_process(self) -> None:
         """Become the worker, and serve."""
@@ -110,6 +129,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
             wake_fd=self.PIPE[0],  # any signal is written there
             is_ours=self.app.hosted.is_ours,
             serve=lambda guest: self.tpool.submit(self._serve, guest),
+            refuse=self.app.hosted.refuse,
             limit=self.cfg.worker_connections,
         )
         while self.alive:
@@ -123,6 +143,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         self.reception.close()
         self.tpool.shutdown(wait=False)
 
+    def handle_error(
+        self, _req: object, client: socket.socket, _addr: object, exc: Exception
+    ) -> None:
+        """Answer what could not be read: Gunicorn's own answer is a page, and repeats it."""
+        if not isinstance(exc, ParseException):
+            log.error("a request failed", exc_info=exc)
+        log.debug("a request could not be read: %s", type(exc).__name__)
+        answer = self.app.hosted.refuse(_status_of(exc), self._now.head)
+        with contextlib.suppress(OSError):
+            client.send(answer, socket.MSG_DONTWAIT)
+
     def _serve(self, guest: Guest) -> None:
         """Answer one request, in a thread of the pool."""
         may_rest, ahead = False, b""
@@ -132,7 +163,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
             conn = guest.kept
             conn.init()
             conn.sock.settimeout(None)
-            conn.parser.unreader.unread(guest.take())
+            head = guest.take()
+            self._now.head = head[:HEAD_BYTES]
+            conn.parser.unreader.unread(head)
             result = self.handle(conn)
             has_answered = result[0] if isinstance(result, tuple) else result
             if has_answered and guest.is_ours and _is_read(conn):
@@ -142,6 +175,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
                 self.reception.rest(guest, ahead)
             else:
                 self.reception.leave(guest)
+
+
+def _status_of(exc: Exception) -> int:
+    """Return the status for what Gunicorn could not read; its versions differ in the classes."""
+    if not isinstance(exc, ParseException):
+        return HTTPStatus.INTERNAL_SERVER_ERROR
+    return _STATUS.get(type(exc).__name__, HTTPStatus.BAD_REQUEST)
 
 
 def _allow_files() -> None:

@@ -55,8 +55,11 @@ OURS = line(CLIENT, SERVER, "01", 1000, 12345)
         # closed by its owner: uid 0, no inode
         ([line(CLIENT, SERVER, "01", 0, 0)], None),
         ([line(CLIENT, SERVER, "06", 0, 0)], None),  # TIME_WAIT
-        ([line(CLIENT, SERVER, "05", 1000, 12345)], None),  # FIN_WAIT2
-        ([line(CLIENT, SERVER, "08", 1000, 12345)], None),  # CLOSE_WAIT
+        ([line(CLIENT, SERVER, "05", 0, 0)], None),  # FIN_WAIT2
+        # shut down for writing, by the client and by us, and still its owner's
+        ([line(CLIENT, SERVER, "05", 1000, 12345)], 1000),
+        ([line(CLIENT, SERVER, "08", 1000, 12345)], 1000),
+        ([line(CLIENT, SERVER, "0A", 1000, 12345)], None),  # LISTEN
         # an old connection of the same ports in TIME_WAIT, then the living one
         ([line(CLIENT, SERVER, "06", 0, 0), OURS], 1000),
         ([line(CLIENT, SERVER, "01", 0, 12345)], 0),  # root, alive: another uid as well

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from cco.api import sockdiag
-from cco.api.sockdiag import ESTABLISHED, Owner, ask, parse
+from cco.api.sockdiag import CONNECTED, ESTABLISHED, Owner, ask, parse
 
 
 def connected(undo: ExitStack) -> tuple[socket.socket, socket.socket]:
@@ -30,21 +30,23 @@ def test_owner_of_a_connection_is_told() -> None:
         assert other.inode == os.fstat(server.fileno()).st_ino
 
 
-def test_connection_that_its_owner_has_closed_is_no_longer_established() -> None:
+def test_connection_has_an_owner_until_it_is_closed() -> None:
     with ExitStack() as undo:
         client, server = connected(undo)
         ends = client.getsockname(), server.getsockname()
+        inode = os.fstat(client.fileno()).st_ino
         client.shutdown(socket.SHUT_WR)
-        assert ask(socket.AF_INET, local=ends[0], remote=ends[1]).state != ESTABLISHED
-        client.close()
         owner = ask(socket.AF_INET, local=ends[0], remote=ends[1])
-        assert (owner.state != ESTABLISHED, owner.inode) == (True, 0)
+        assert owner.state in CONNECTED - {ESTABLISHED}
+        assert (owner.uid, owner.inode) == (os.getuid(), inode)
+        client.close()
+        assert ask(socket.AF_INET, local=ends[0], remote=ends[1]).inode == 0
 
 
 def test_listener_is_not_taken_for_a_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         owner = ask(socket.AF_INET, local=listener.getsockname(), remote=("127.0.0.1", 1))
-        assert owner.state != ESTABLISHED
+        assert owner.state not in CONNECTED
 
 
 def test_connection_that_is_none_has_no_owner() -> None:

@@ -40,6 +40,7 @@ class Hall:
             wake_fd=self.wake_fd,
             is_ours=lambda _: self.are_ours,
             serve=self.served.append,
+            refuse=lambda status, head: b"HTTP/1.1 %d %b" % (status, head[:5]),
             limit=20,
             monotonic=lambda: self.now,
         )

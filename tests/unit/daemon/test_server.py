@@ -163,7 +163,10 @@ def hosted(noted: list[str]) -> Hosted:
     def is_ours(_: object) -> bool:
         return True
 
-    return Hosted(lambda *_: [b""], is_ours, note("reload"), note("stop"), note("close"))
+    def refuse(*_: object) -> bytes:
+        return b""
+
+    return Hosted(lambda *_: [b""], is_ours, refuse, note("reload"), note("stop"), note("close"))
 
 
 @contextmanager
