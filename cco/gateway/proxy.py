@@ -139,10 +139,10 @@ class Gateway:
             raise
         return replace(answer, headers=answer.headers + _own_fields(entry))
 
-    def refuse(self, call: Call, error: CcoError) -> Answer:
+    def refuse(self, call: Call, error: CcoError, status: int) -> Answer:
         """Answer with an error of ours, and nothing more than a row comes of the request."""
         entry = Entry(call, self._accounts, self._monotonic)
-        answer = self._failed(call, entry, error)
+        answer = self._failed(call, entry, error, status)
         return replace(answer, headers=answer.headers + _own_fields(entry))
 
     def reap(self) -> None:
@@ -236,16 +236,18 @@ class Gateway:
         entry.settle(partial=True)
         return Answer(CLIENT_GONE, "Client Closed Request", [], FixedBody())
 
-    def _failed(self, call: Call, entry: Entry, error: CcoError) -> Answer:
+    def _failed(
+        self, call: Call, entry: Entry, error: CcoError, status: int | None = None
+    ) -> Answer:
         """Answer with an error of ours; nothing of an answer has been sent yet."""
-        entry.status = status_of(error)
+        entry.status = status or status_of(error)
         if entry.status >= 500:
             log.warning(
                 "%s %s: %s", call.method, call.path, error.message, extra={"CODE": error.code}
             )
         entry.settle(partial=entry.may_have_used, error=error.code)
-        data = render_body(error, call.request_id)
-        headers = error_headers(error, call.request_id, length=len(data))
+        data = render_body(error, call.request_id, status=entry.status)
+        headers = error_headers(error, call.request_id, length=len(data), status=entry.status)
         body = FixedBody(b"" if call.method == "HEAD" else data)
         return Answer(entry.status, HTTPStatus(entry.status).phrase, headers, body)
 

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from tests.daemon import Daemon, exchange
+from tests.recomputed import rows_of
 
 LONG = b"x" * 70_000
 
@@ -79,3 +80,14 @@ def test_client_that_has_said_all_it_has_to_say_is_answered(served: Daemon) -> N
     data = b"GET /api/agents/test-engineer HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % served.port
     for _ in range(20):
         assert sent(served, data, is_half_closed=True)[0] == 200
+
+
+def test_request_that_breaks_off_is_in_the_ledger(served: Daemon) -> None:
+    head = b"POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 9\r\n\r\n"
+    found, _, body = sent(served, head % served.port + b"{", is_half_closed=True)
+
+    assert found == 400
+    told = json.loads(body)
+    assert "ended before the request's body was whole" in told["error"]["message"]
+    (row,) = [row for row in rows_of(served) if row["error"] == "body-cut"]
+    assert (row["status"], row["request_bytes"], row["cost_nano"]) == (400, 0, 0)

@@ -17,8 +17,9 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import Headers
 
 from cco.api import given, wire
+from cco.api.errors import status_of
 from cco.api.services import Services
-from cco.errors import RequestError, Unavailable
+from cco.errors import CcoError, RequestError, Unavailable
 from cco.gateway.call import Answer, Attribution, Call, SessionRef
 from cco.gateway.errors import AnswerCut
 from cco.gateway.places import Place
@@ -92,13 +93,13 @@ def blueprint(services: Services) -> Blueprint:
         try:
             place = services.places.take()  # first: a body may be long in coming
         except Unavailable as error:
-            return _refused(services.gateway.refuse(call, error))
+            return _refused(services.gateway.refuse(call, error, status_of(error)))
         try:
             try:
                 body = given.body(place.hold)
-            except Unavailable as error:
+            except CcoError as error:
                 place.release()
-                return _refused(services.gateway.refuse(call, error))
+                return _refused(services.gateway.refuse(call, error, status_of(error)))
             call = replace(call, body=body, started_ns=time.time_ns())
             return _respond(services.gateway.forward(call), place)
         except BaseException:

@@ -283,7 +283,10 @@ def test_place_is_free_again_after_a_body_that_is_too_large(
     house.services.places = Places(1)
     for _ in range(3):
         answer = house.ask("POST", "/v1/messages", data=BODY)
-        assert provider_error_of(answer)[:2] == (413, "body-too-large")
+        assert provider_error_of(answer) == (413, "body-too-large", "request_too_large")
+        assert answer.headers["connection"] == "close"
+    found = {(row["status"], row["error"], row["cost_nano"]) for row in rows(house)}
+    assert found == {(413, "body-too-large", 0)}  # what Claude Code was told is in the statistics
 
 
 @pytest.mark.parametrize(
