@@ -5,7 +5,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -33,11 +34,27 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
             ) from exc
     if arguments.direct:
         launch_direct(arguments.arguments, environ)
-    groups = [name.strip() for name in (arguments.agents or "").split(",") if name.strip()]
+    groups = _groups(arguments.agents)
     if arguments.dry_run:
         show(arguments.arguments, environ, groups)
         return os.EX_OK
     return launch(arguments.arguments, environ, groups)
+
+
+def _groups(given: str | None) -> list[str]:
+    """Return the groups that are named; none where the option is not given.
+
+    Raises:
+        RequestError: it is given, and names none.
+    """
+    groups = [name.strip() for name in (given or "").split(",") if name.strip()]
+    if given is not None and not groups:
+        raise RequestError(
+            "bad-arguments",
+            "--agents names no group",
+            hint="List them: cco agents",
+        )
+    return groups
 
 
 def launch_direct(arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
@@ -95,7 +112,10 @@ def show(arguments: Sequence[str], environ: Mapping[str, str], groups: Sequence[
         api_url = _api_url(health, port=start.settings.server.port)
     from cco.catalog import loader, render  # a launch is told by the daemon
 
-    hooks = render.session_hooks(loader.load(loader.BUILTIN, user=None))
+    catalog = loader.load(loader.BUILTIN, user=start.paths.config)
+    with start.locating():
+        team = catalog.in_groups(start.groups)
+    hooks = render.session_hooks(catalog)
     plan = start.plan(mount=mount, api_url=api_url, session="SESSION", token="TOKEN", hooks=hooks)
     print("argv:", *plan.argv, sep="\n  ")
     added = [f"{name}={value}" for name, value in sorted(plan.added.items())]
@@ -104,7 +124,8 @@ def show(arguments: Sequence[str], environ: Mapping[str, str], groups: Sequence[
     if plan.file is not None:
         print(f"  {plan.file} (0600): your --settings with ANTHROPIC_BASE_URL over it")
     print(f"upstream:\n  {start.upstream or 'as configured'}")
-    print(f"agents:\n  {', '.join(start.groups)}")
+    size = f"{len(team.agents)}, ~{team.context_tokens} tokens of context"
+    print(f"agents:\n  {', '.join(start.groups)}: {size}")
     if health is None:
         print("The daemon does not run; it would be started.")
 
@@ -147,13 +168,19 @@ class _Start:
             "upstream": self.upstream,
             "agents": list(self.groups),
         }
-        try:
+        with self.locating():
             told: dict[str, Any] = self.service.client.call("POST", "/api/sessions", asked)
-        except RequestError as error:
+        return told
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Tell of a group that is not there with the place in the settings that names it."""
+        try:
+            yield
+        except CcoError as error:
             if error.code == "unknown-group" and self.groups is self.settings.agents.groups:
                 raise located(error, self._loaded) from error
             raise
-        return told
 
     def plan(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cco.catalog import loader
 from cco.cli import run
 from cco.cli.claude import Plan
 from cco.cli.run import project_of
@@ -400,7 +401,27 @@ def test_project_and_option_choose_the_groups_of_a_session(
     assert done.returncode == 7
     ((_, _, registered),) = [one for one in daemon.received if one[0] == "POST /api/sessions"]
     assert registered["agents"] == expected
-    assert f"agents:\n  {', '.join(expected)}\n" in shown.stdout
+    team = loader.load(loader.BUILTIN, user=None).in_groups(expected)
+    size = f"{len(team.agents)}, ~{team.context_tokens} tokens of context"
+    assert f"agents:\n  {', '.join(expected)}: {size}\n" in shown.stdout
+
+
+def test_dry_run_knows_the_groups_too(launch: Launch) -> None:
+    done = launch.run("run", "--agents", "Linx", "--dry-run")
+    assert done.returncode == os.EX_CONFIG
+    assert "there is no group or category 'Linx'" in done.stderr
+
+    (launch.project / ".cco.toml").write_text("[agents]\ngroups = ['Linx']\n")
+    done = launch.run("run", "--dry-run")
+    assert done.returncode == os.EX_CONFIG
+    assert f"{launch.project}/.cco.toml:2" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["", " , "])
+def test_option_that_names_no_group_does_not_mean_all(given: str, launch: Launch) -> None:
+    done = launch.run("run", "--agents", given)
+    assert done.returncode == os.EX_DATAERR
+    assert "--agents names no group" in done.stderr
 
 
 def test_group_that_is_not_there_is_told_before_anything_is_launched(launch: Launch) -> None:
