@@ -49,7 +49,8 @@ _ENDINGS: Final = (
 _DOUBLED: Final = frozenset("bcdfgkmnprt")
 _ONE_LETTER: Final = frozenset("cr")
 """Languages, unlike other letters that stand alone."""
-_WORD: Final = re.compile(r"[a-z0-9][a-z0-9+#]*(?:[.'/][a-z0-9+#]+)*", re.IGNORECASE)
+_WORD: Final = re.compile(r"[^\W_](?:[^\W_]|[+#])*(?:[.'/](?:[^\W_]|[+#])+)*")
+"""Letters of all scripts: of ``fünf`` no ``f`` and ``nf`` may be left."""
 _GO: Final = re.compile(r"(?<=[a-z0-9,:;(] )Go\b")
 """The language within a sentence; at its beginning it may be the verb."""
 _MAX_WORD: Final = 40

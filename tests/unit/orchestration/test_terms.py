@@ -21,7 +21,8 @@ from cco.orchestration.terms import Index, stem, terms
         ("i386 k8s 502", ["i386", "k8s", "502"]),
         ("x" * 41, []),
         ("", []),
-        ("\u65e5\u672c\u8a9e", []),
+        ("Test f\u00fcr \u00dcbung", ["test", "f\u00fcr", "\u00fcbung"]),  # no r is left of it
+        ("\u65e5\u672c\u8a9e", ["\u65e5\u672c\u8a9e"]),
     ],
 )
 def test_terms_of_a_text(text: str, expected: list[str]) -> None:
