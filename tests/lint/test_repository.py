@@ -210,9 +210,13 @@ def test_version_is_the_same_everywhere() -> None:
     assert stated == dict.fromkeys(stated, cco.__version__)
 
 
-def _pins() -> dict[str, str]:
+SOURCES = {"llfuse", "systemd-python"}
+"""Pins of which there is no wheel."""
+
+
+def _pins(*names: str) -> dict[str, str]:
     pins: dict[str, str] = {}
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in names or ("requirements.in", "requirements-dev.in"):
         for line in (ROOT / "packaging" / name).read_text().splitlines():
             if line and not line.startswith(("#", "    --hash=sha256:")):
                 package, exact, version = line.removesuffix(" \\").partition("==")
@@ -221,11 +225,23 @@ def _pins() -> dict[str, str]:
     return pins
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
 def test_every_pin_has_the_hashes_of_its_files(name: str) -> None:
-    text = (ROOT / "packaging" / name).read_text()
-    for pin, following in re.findall(r"^(\S+==\S+)(.*\n.*)", text, re.MULTILINE):
-        assert re.search(r" \\\n    --hash=sha256:[0-9a-f]{64}\b", following), pin
+    assert _pins(f"{name}.txt") == _pins(f"{name}.in")  # else: packaging/pin
+    text = (ROOT / "packaging" / f"{name}.txt").read_text()
+    for block in re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]:
+        pin, *hashes = block.replace(" \\\n", "\n").splitlines()
+        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", line) for line in hashes), pin
+        wheel = metadata.distribution(pin.partition("==")[0]).read_text("WHEEL") or ""
+        is_compiled = "-any" not in wheel and pin.partition("==")[0] not in SOURCES
+        assert len(hashes) >= (10 if is_compiled else 1), pin  # wheels of all machines
+
+
+def test_nothing_unchecked_is_installed() -> None:
+    text = (ROOT / "packaging" / "bootstrap").read_text()
+    calls = re.findall(r"^ +pip_install (.*)$", text, re.MULTILINE)
+    assert len(calls) == 3
+    assert all("--require-hashes" in call or "--editable ." in call for call in calls)
 
 
 @pytest.mark.skipif(
