@@ -94,6 +94,9 @@ def parse_request(data: bytes, *, counting: bool = False) -> Ask:
         raise RequestError("offline-request", "model: Field required, a string")
     if not isinstance(messages, list) or not messages:
         raise RequestError("offline-request", "messages: Field required, a list with an entry")
+    for name, given in (("messages", messages), ("system", body.get("system"))):
+        if isinstance(given, list) and not all(isinstance(one, dict) for one in given):
+            raise RequestError("offline-request", f"{name}: Each entry must be an object")
     if counting:
         max_tokens = 1
     elif not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:

@@ -121,7 +121,8 @@ def test_ids_are_never_repeated() -> None:
     [
         b"not json",
         b"[" * 5000 + b"]" * 5000,
-        b'{"model": "m", "max_tokens": 1, "messages": [1], "system": '
+        b'{"model": "m", "max_tokens": 1, "messages": [1]}',
+        b'{"model": "m", "max_tokens": 1, "messages": [{}], "system": '
         + b"[" * 900
         + b"]" * 900
         + b"}",
