@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 _NAMES: Final = (
-    r"pass(?:word|wd|phrase)|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential|token"
+    r"pass(?:word|wd|phrase)|_pwd|secret|(?:api|access|account|private)[_-]?key|credential|token"
 )
 _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
     {
@@ -29,6 +29,15 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
         "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
         "a Slack token": re.compile(r"\bxox[a-z]-[\w-]{10,}|hooks\.slack\.com/services/[\w/]{20,}"),
         "a registry token": re.compile(r"\b(?:npm_\w{30,}|pypi-[\w-]{40,}|hf_[A-Za-z0-9]{30,})"),
+        "a service's token": re.compile(
+            r"\b(?:whsec_[\w+/-]{20,}|dop_v1_[0-9a-f]{40,}|ya29\.[\w-]{20,}|xapp-[\w-]{20,}"
+            r"|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|hv[brs]\.[\w-]{20,}|sq0[a-z]{3}-[\w-]{20,}"
+            r"|GOCSPX-[\w-]{16,}|AGE-SECRET-KEY-1[0-9A-Z]{40,}|[0-9]{8,10}:AA[\w-]{30,})"
+        ),
+        "a password of a command": re.compile(
+            r"\b(?:curl|wget|http)\b[^\n]{0,200}\s(?:-u|--user)[ =][\"']?"
+            r"[^\s:\"'$]{1,64}:[^\s\"'$]{4,}"
+        ),
         "a JSON web token": re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"),
         "a password in a URL": re.compile(
             r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{0,100}:[^\s/@]{1,200}@", re.IGNORECASE
@@ -42,7 +51,7 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
         "a password or token": re.compile(
             rf"(?:{_NAMES})[\"']?\s{{0,3}}[:=]\s{{0,3}}"
             r"(?:[\"'](?![\"'$<{])[^\"'\s]{6,200}[\"']"
-            r"|(?=[^\s\"'`]{0,40}[0-9])(?=[^\s\"'`]{0,40}[A-Za-z])(?![$<{])[^\s\"'`(),;]{8,200}(?![\w(]))",
+            r"|(?=[^\s\"'`]{0,40}[0-9])(?=[^\s\"'`]{0,40}[A-Za-z])(?![$<{/~]|file:)[^\s\"'`(),;]{8,200}(?![\w(]))",
             re.IGNORECASE,
         ),
     }

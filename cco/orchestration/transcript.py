@@ -55,8 +55,10 @@ _CHANGING: Final[Mapping[str, str]] = {
     "NotebookEdit": "notebook_path",
 }
 _CLOSED: Final = ("completed", "deleted")
-_NOT_TYPED: Final = ("<", "Caveat: ", "[Request interrupted", "This session is being continued")
-"""How texts begin that stand in the user's place without being theirs."""
+_NOT_TYPED: Final = re.compile(
+    r"<[a-z]+(?:[-_][a-z]+)+[ >]|Caveat: |\[Request interrupted|This session is being continued"
+)
+"""How texts begin that stand in the user's place without being theirs; a tag of HTML is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class _Reader:
             return
         texts = [block["text"] for block in _blocks(entry) if isinstance(block.get("text"), str)]
         text = "\n".join(texts).strip()
-        if text and not text.startswith(_NOT_TYPED):
+        if text and not _NOT_TYPED.match(text):
             self.requests.append(text)
             self._decide(text, _DECIDED, _ORDERED)
 

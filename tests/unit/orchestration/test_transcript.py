@@ -105,6 +105,11 @@ def test_what_the_user_did_not_type_is_no_request(entry: bytes) -> None:
     assert extract(entry) == Extract()
 
 
+@pytest.mark.parametrize("text", ["<div> closes twice in the footer", "<Button disabled> is grey"])
+def test_request_about_markup_is_not_taken_for_the_clients_own(text: str) -> None:
+    assert extract(user(text)).requests == (text,)
+
+
 @pytest.mark.parametrize(
     "text",
     [
