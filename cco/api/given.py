@@ -62,9 +62,10 @@ def body(hold: Callable[[int], None] = _nothing) -> bytes:
         ) from exc
     except CcoError:
         raise
-    except OSError as exc:  # of chunks the server tells so
-        raise _cut() from exc
-    except Exception as exc:  # each server has its own for chunks that are none
+    except Exception as exc:  # each version of the server has its own for chunks
+        is_from_system = isinstance(exc, OSError) and exc.errno is not None
+        if is_from_system or type(exc).__name__ == "NoMoreData":
+            raise _cut() from exc
         raise RequestError(
             "body-invalid", "the request's body is not framed as HTTP is", hint="Send it again"
         ) from exc

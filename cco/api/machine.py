@@ -6,6 +6,7 @@ The daemon cannot be looked into by others, so it reads itself; the mount tells 
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,14 +68,22 @@ class Figures:
             "memory": {"totalBytes": memory.total, "availableBytes": memory.available},
             "daemon": {
                 "pid": self._processes[-1].pid,
-                "rssBytes": _sum(process.memory_info().rss for process in self._processes),
-                "pssBytes": _sum(pss_bytes(process.pid) for process in self._processes),
+                "rssBytes": self._sum(lambda process: process.memory_info().rss),
+                "pssBytes": self._sum(lambda process: pss_bytes(process.pid)),
                 "cpuPercent": own_percent,
-                "threads": _sum(process.num_threads() for process in self._processes),
-                "openFiles": _sum(process.num_fds() for process in self._processes),
+                "threads": self._sum(lambda process: process.num_threads()),
+                "openFiles": self._sum(lambda process: process.num_fds()),
             },
             "vfs": {"pid": mount.pid, **mount.figures} if mount else None,
         }
+
+    def _sum(self, read: Callable[[psutil.Process], int | None]) -> int | None:
+        """Return the sum over the daemon's processes; None where one may not be looked into."""
+        try:
+            found = [read(process) for process in self._processes]
+        except psutil.Error:
+            return None
+        return None if None in found else sum(one for one in found if one is not None)
 
 
 def memory_of(mount: MountReport | None) -> dict[str, dict[str, float]]:
@@ -104,8 +113,3 @@ def pss_bytes(pid: int) -> int | None:
         return None
     lines = (line.split() for line in rollup.splitlines() if line.startswith("Pss:"))
     return next((int(words[1]) * 1024 for words in lines), None)
-
-
-def _sum(parts: Any) -> int | None:
-    found = list(parts)
-    return None if None in found else sum(found)

@@ -46,6 +46,18 @@ def test_mount_tells_its_own_figures() -> None:
     assert Figures().read(report)["vfs"] == {"pid": 7, "pssBytes": 5.0}
 
 
+def test_figures_that_may_not_be_read_are_null_and_the_others_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(process: psutil.Process) -> int:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "num_fds", denied)
+    daemon = Figures().read(None)["daemon"]
+    assert daemon["openFiles"] is None
+    assert daemon["threads"] > 0
+
+
 class Clock(Load):
     """A load whose readings a test decides."""
 

@@ -5,8 +5,7 @@ from itertools import combinations
 
 import pytest
 
-from cco.tui import palette
-from cco.tui.toolkit import raw_screen
+from cco.tui import palette, toolkit
 
 MODES = (palette.MONO, palette.BASIC, palette.MANY, palette.TRUE)
 
@@ -52,7 +51,7 @@ def test_states_look_different_without_colours() -> None:
 
 @pytest.mark.parametrize("colours", MODES)
 def test_urwid_takes_the_palette(colours: int) -> None:
-    screen = raw_screen()
+    screen = toolkit.raw_screen()
     screen.set_terminal_properties(colors=colours)
     screen.register_palette(palette.entries(colours))
     assert {entry[0] for entry in palette.entries(colours)} == set(palette.COLOURS)
