@@ -32,6 +32,8 @@ _MAX_SCANNED: Final = 20_000
 _MAX_WORDS: Final = 32
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _WORD: Final = re.compile(r"\w+")
+_FRAME: Final = re.compile(r"<(?=/?[a-z]+[-_:][a-z])", re.IGNORECASE)
+"""Begins a tag like those that clients and models put around what is told; of HTML few are."""
 _MIN_PREFIX: Final = 3
 """Shorter words would match the beginning of almost anything."""
 _LINE_CHARS: Final = 400
@@ -93,9 +95,12 @@ def checked(text: str, type_: str) -> str:
 
 
 def condensed(text: str, limit: int) -> str:
-    """Return a gathered text in one line of at most `limit` characters, without secrets."""
+    """Return a gathered text in one line of at most `limit` characters, without secrets.
+
+    It cannot end the frame in which it will be told, and go on as somebody else's words.
+    """
     text = "".join(c if c.isprintable() else " " for c in redact(text[:_MAX_SCANNED]))
-    line = " ".join(text.split())
+    line = " ".join(_FRAME.sub("\u2039", text).split())
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
