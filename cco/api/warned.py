@@ -52,7 +52,8 @@ def of_settings(services: Services) -> list[Warned]:
     found = []
     if error := services.reload_error:
         message = f"nothing was reloaded: {error.message}"
-        found.append(Warned("reload-failed", message, error.hint))
+        hint = f"{error.hint or 'Correct it'}, then: cco daemon reload"
+        found.append(Warned("reload-failed", message, hint))
     if services.needs_restart:
         found.append(
             Warned(

@@ -189,6 +189,13 @@ class Examination:
         if is_ours or not number:
             yield good("port", "Claude Code's port is ours")
             return
+        if other := self._other_manager():
+            command = "sudo systemctl" if other.scope == "--system" else "systemctl --user"
+            name = other.scope.removeprefix("--")
+            message = f"CCO's socket of the {name} manager has port {number}"
+            remedy = f"{command} stop {' '.join(units.ALL)}"
+            yield Finding("port-taken", Level.FAIL, message, remedy)
+            return
         if owner := ports.listener(number):
             edit = f"{self._paths.config}/cco.toml: [server] port = {number + 1}"
             if self._manager is not None:
@@ -199,6 +206,17 @@ class Examination:
             )
             return
         yield good("port", f"port {number} is free")
+
+    def _other_manager(self) -> units.Manager | None:
+        """Return the service manager beside the one in use that listens for Claude Code."""
+        environ = {name: self._environ[name] for name in self._environ if name != "CCO_RUNTIME_DIR"}
+        for is_system in (False, True):
+            manager = units.find(environ, uid=self._uid, is_system=is_system)
+            if manager is None or (self._manager and manager.scope == self._manager.scope):
+                continue
+            if manager.states([units.SOCKETS[1]]).get(units.SOCKETS[1]) == "active":
+                return manager
+        return None
 
     def _files(self) -> Iterator[Finding]:
         state, config = self._paths.state, self._paths.config

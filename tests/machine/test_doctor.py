@@ -188,4 +188,6 @@ def test_second_daemon_of_one_login(served: Chosen) -> None:
     served.run("systemctl --user stop cco.socket", check=True)
     assert bad(found) == {"second-daemon", "port-taken"}
     assert "a second daemon serves you at /run/cco.sock" in found["second-daemon"]["message"]
+    assert found["port-taken"]["message"] == "CCO's socket of the system manager has port 3000"
+    assert found["port-taken"]["remedy"].startswith("sudo systemctl stop cco.socket cco-http.soc")
     assert served.states() == RUNNING

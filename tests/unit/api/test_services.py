@@ -101,6 +101,7 @@ def test_failed_reload_changes_nothing_and_says_so(
     assert all(one is other for one, other in zip(before, after, strict=True))
     (warning,) = warned.of_daemon(services)
     assert warning.code == "reload-failed"
+    assert str(warning.hint).endswith(", then: cco daemon reload")  # until then it stands there
     assert told in warning.message
 
     (tmp_path / "cco.toml").write_text("")
