@@ -2,7 +2,9 @@
 """The life of the package in a booted machine: from its installation to its purge."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -173,6 +175,18 @@ def test_rpm_lives_in_a_machine(newcomer: Login, packages: Packages) -> None:
     assert fresh.run(f"ls -d {alice.mount}; pgrep --full '[m] cco.(daemon|vfs)'").stdout == ""
     left = {path for path in files(fresh) - before if not path.startswith("/var/lib/rpm")}
     assert left == {"/usr/share/licenses"}  # a directory of the system's, which Debian has not
+
+
+def test_documents_lead_to_each_other_where_they_are_installed(machine: Machine) -> None:
+    place = Path("/usr/share/doc/cco")
+    names = {Path(name) for name in machine.run(f"find {place} -type f").stdout.split()}
+    there = {name.with_suffix("") if name.suffix == ".gz" else name for name in names}
+    for page in (page for page in there if page.suffix == ".md"):
+        text = machine.run(f"zcat --force {page}*", check=True).stdout
+        # what is about the sources is read there
+        links = re.findall(r"\]\((?!(?:cco|tests|systemd|packaging)/)([\w./]+)\)", text)
+        assert {page.parent / link for link in links} <= there
+    assert place / "man/tutorial.md" in there
 
 
 def rpm(machine: Machine, packages: Packages, verb: str, what: str) -> str:
