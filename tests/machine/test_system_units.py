@@ -48,7 +48,7 @@ def test_units_are_valid(alice: Chosen) -> None:
 def test_daemon_is_confined(running: Chosen) -> None:
     done = running.root("systemd-analyze security --no-pager cco.service cco-vfs.service")
     scores = re.findall(r"exposure level for (\S+): ([\d.]+)", done.stdout)
-    assert scores == [("cco.service", "1.5"), ("cco-vfs.service", "6.9")]
+    assert scores == [("cco.service", "1.7"), ("cco-vfs.service", "6.9")]
 
 
 def test_start_serves_the_login_at_the_systems_places(running: Chosen) -> None:
