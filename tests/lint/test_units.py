@@ -75,8 +75,8 @@ def test_services_are_no_more_exposed_than_they_were(
     assert (
         found
         == {
-            "--user": {"cco.service": ["4.6"], "cco-vfs.service": ["9.6"]},
-            "--system": {"cco.service": ["1.7"], "cco-vfs.service": ["6.9"]},
+            "--user": {"cco.service": ["4.8"], "cco-vfs.service": ["9.6"]},
+            "--system": {"cco.service": ["1.8"], "cco-vfs.service": ["6.9"]},
         }[manager_of(units)]
     )
 

@@ -26,10 +26,11 @@ SLOW: Final = r"[Service]\nExecStart=\nExecStart=/bin/sleep 600\n"
 """A drop-in for a daemon that takes its time to start, as printf(1) has it."""
 
 
-def traffic(login: Login, command: str) -> dict[str, dict[str, int]]:
+def traffic(login: Login, command: str, *, readers: int = 2) -> dict[str, dict[str, int]]:
     """Return what came of calls on both sockets and of reads while a command ran."""
     script = str(__file__).replace("test_units.py", "traffic.py")
     words = ["/usr/bin/python3", "-I", script, str(login.socket), str(PORT), str(login.mount)]
+    words.append(str(readers))
     done = login.run([*words, "bash", "-ec", command], check=True)
     counts: dict[str, dict[str, int]] = json.loads(done.stdout)
     return counts
@@ -216,6 +217,31 @@ def test_everything_killed_at_once_comes_back(running: Login) -> None:
     running.wait_until_ok()
     assert running.states() == RUNNING
     check_session(running, session)
+
+
+KILL_MOUNTS: Final = """
+for n in 1 2 3; do
+    kill -9 "$(systemctl --user show --property=MainPID --value cco-vfs)"
+    for command in "df" "ls {place}" "ls {place}/cco"; do
+        timeout 10 $command >/dev/null 2>&1 || [ $? != 124 ]
+    done
+    until [ "$(timeout 10 cat {place}/cco/health 2>/dev/null)" = OK ]; do sleep 0.05; done
+done
+"""
+"""Kills the mount time and again; who looks at it in between may fail, and may not hang."""
+
+
+def test_nobody_hangs_on_a_mount_that_is_killed_under_fifty_readers(running: Login) -> None:
+    running.expected += [KILLED, "Failed to start cco-vfs"]  # some are killed while they start
+    place = running.mount.parent
+    counts = traffic(running, KILL_MOUNTS.format(place=place), readers=50)
+    assert counts["unix"].keys() == counts["tcp"].keys() == {"ok"}, counts
+    assert counts["mount"]["ok"] > 50
+    running.wait_until_ok()
+    assert running.states() == RUNNING
+    mounts = running.run(f"grep -c ' {running.mount} .* fuse.cco ' /proc/self/mountinfo").stdout
+    assert mounts == "1\n"
+    assert checksums(running)
 
 
 def check_session(login: Login, session: Session) -> None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls CCO without a pause while something happens to it, and counts what came of the calls.
 
-``python3 traffic.py SOCKET PORT MOUNT COMMAND...`` runs in the machine. When each caller, two each
-on the Unix socket, on the port and at the mount, has succeeded once, the command begins; when it
-has ended and each has succeeded again, they end. What it prints::
+``python3 traffic.py SOCKET PORT MOUNT READERS COMMAND...`` runs in the machine. When each caller,
+two on the Unix socket, two on the port and so many readers at the mount, has succeeded once, the
+command begins; when it has ended and each has succeeded again, they end. One that does not is
+waiting for ever, and the exit status says so. What it prints::
 
     {"unix": {"ok": 812}, "tcp": {"ok": 790}, "mount": {"ok": 90, "ENOTCONN": 3}}
 """
@@ -70,18 +71,18 @@ class Caller(threading.Thread):
 
 def main(argv: list[str]) -> int:
     """Call while a command runs; return its exit status."""
-    path, port, mount = argv[0], int(argv[1]), Path(argv[2])
+    path, port, mount, readers = argv[0], int(argv[1]), Path(argv[2]), int(argv[3])
     kinds: dict[str, list[Caller]] = {
         "unix": [Caller(lambda: call(socket.AF_UNIX, path, port)) for _ in range(2)],
         "tcp": [Caller(lambda: call(socket.AF_INET, ("127.0.0.1", port), port)) for _ in range(2)],
-        "mount": [Caller(lambda: read(mount)) for _ in range(2)],
+        "mount": [Caller(lambda: read(mount)) for _ in range(readers)],
     }
     callers = [caller for group in kinds.values() for caller in group]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.has_succeeded.wait(DEADLINE_S)
-    status = subprocess.run(argv[3:], check=False).returncode
+    status = subprocess.run(argv[4:], check=False).returncode
     for caller in callers:
         caller.is_over.set()
     for caller in callers:
@@ -91,7 +92,7 @@ def main(argv: list[str]) -> int:
         for kind, group in kinds.items()
     }
     sys.stdout.write(json.dumps(counts))
-    return status
+    return status or sum(caller.is_alive() for caller in callers)
 
 
 if __name__ == "__main__":
