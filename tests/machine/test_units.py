@@ -219,6 +219,21 @@ def test_everything_killed_at_once_comes_back(running: Login) -> None:
     check_session(running, session)
 
 
+def test_daemon_that_hangs_is_ended_by_the_watchdog_and_comes_back(running: Login) -> None:
+    running.expected += ["Watchdog timeout", "result 'watchdog'", KILLED, "status=6/ABRT"]
+    drop_in = "~/.config/systemd/user/cco.service.d"
+    soon = f"mkdir -p {drop_in}; printf '[Service]\nWatchdogSec=3\n' >{drop_in}/soon.conf"
+    running.run(soon, check=True)
+    running.systemctl("daemon-reload")
+    running.systemctl("restart cco")
+    running.wait_until_ok()
+    main = arbiter(running)
+    running.run(f"kill -STOP {worker(running)}", check=True)  # it beats no more
+    running.machine.wait(lambda: arbiter(running) not in (0, main), "another daemon")
+    running.wait_until_ok()
+    assert running.states() == RUNNING
+
+
 KILL_MOUNTS: Final = """
 for n in 1 2 3; do
     kill -9 "$(systemctl --user show --property=MainPID --value cco-vfs)"
