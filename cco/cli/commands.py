@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -214,11 +215,16 @@ def _sessions(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         print("no session is alive")
         return os.EX_OK
     rows = [
-        (one["id"], one["pid"], one["startedAt"], usd(one["costUsd"]), one["project"])
+        (one["id"], one["pid"], _local(one["startedAt"]), usd(one["costUsd"]), one["project"])
         for one in sessions
     ]
     show_table(("session", "pid", "since", "cost", "project"), rows)
     return os.EX_OK
+
+
+def _local(time: str) -> str:
+    """Return a time of the API as it is on the user's clock."""
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _unseal(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -4,6 +4,8 @@
 import io
 import json
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -320,14 +322,25 @@ def test_no_session_is_not_an_empty_table(
     assert capsys.readouterr().out == "no session is alive\n"
 
 
-def test_sessions_are_listed(environ: dict[str, str], served: StandIn, capsys: Capture) -> None:
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_sessions_are_listed_with_the_time_on_the_users_clock(
+    environ: dict[str, str], served: StandIn, capsys: Capture, tokyo: None
+) -> None:
     began = "2026-11-22T10:00:00Z"
     one = {"id": "abc", "pid": 7, "startedAt": began, "costUsd": 1.25, "project": "/p"}
     served.answers["GET /api/sessions"] = {"sessions": [one]}
     assert do(environ, "sessions") == 0
     assert capsys.readouterr().out.splitlines() == [
-        "session  pid  since                      cost  project",
-        "abc        7  2026-11-22T10:00:00Z  $1.250000  /p",
+        "session  pid  since                  cost  project",
+        "abc        7  2026-11-22 19:00  $1.250000  /p",
     ]
     assert do(environ, "sessions", "--json") == 0
     assert json.loads(capsys.readouterr().out) == [one]
