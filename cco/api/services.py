@@ -138,6 +138,7 @@ class Services:
             self.sessions.close()
             self.vault.close()
             raise
+        self._preparing: list[threading.Thread] = []
         self._is_closing = threading.Event()
         threading.Thread(target=self._keep_house, name="housekeeping", daemon=True).start()
 
@@ -186,6 +187,8 @@ class Services:
     def close(self) -> None:
         """Let go of everything."""
         self._is_closing.set()
+        for thread in self._preparing:
+            thread.join()
         self.gateway.close()
         self.store.close()
         self.knowledge.close()
@@ -197,6 +200,13 @@ class Services:
         while not self._is_closing.wait(HOUSEKEEPING_S):
             self.gateway.reap()
             self.sessions.live()
+
+    def prepare(self, session: Session) -> None:
+        """Make what a session's first prompt waits for else, beside everything else."""
+        self._preparing = [thread for thread in self._preparing if thread.is_alive()]
+        prepare = self.team(session).router.prepare
+        self._preparing.append(threading.Thread(target=prepare, name="prepare", daemon=True))
+        self._preparing[-1].start()
 
     def team(self, session: Session | None) -> Team:
         """Return what a session sees of the catalogue."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``/api/sessions``: the launches of `cco` that are alive."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,9 +40,7 @@ def blueprint(services: Services) -> Blueprint:
             upstream=upstream.rstrip("/"),
             groups=groups,
         )
-        # Its first prompt asks for a suggestion, and waits for it.
-        prepare = services.team(session).router.prepare
-        threading.Thread(target=prepare, name="prepare", daemon=True).start()
+        services.prepare(session)
         seen = {
             "agents": len(team.agents),
             "contextTokens": team.context_tokens,

@@ -114,6 +114,8 @@ def open_house(
     """Build everything in a directory, and let go of it at the end."""
     # It would forbid core dumps to the process of the tests, for good.
     monkeypatch.setattr(services_module, "protect_process", tuple)
+    # A third of a second for each session; who needs it makes it when it is needed.
+    monkeypatch.setattr(Services, "prepare", lambda *_: None)
     given = {
         "HOME": str(top),
         "CCO_RUNTIME_DIR": str(top / "r"),

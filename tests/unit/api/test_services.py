@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from cco.api import warned
-from cco.api.services import NO_URL
+from cco.api.services import NO_URL, Services
 from cco.errors import ConfigError
 from tests.unit.api.house import House, open_house
 from tests.unit.catalog.samples import make_definition
 
 ExpectLog = Callable[[str], None]
+
+PREPARE = Services.prepare
+"""Of a real daemon; in a `House` nothing is prepared."""
 
 
 def agents_of(house: House) -> int:
@@ -222,6 +225,17 @@ usd = 1.0
         assert warned.of_daemon(house.services) == []
         ((spent, limit),) = [(one.spent_nano, one.limit_nano) for one in budgets.states()]
         assert (spent, limit) == (4_000_000_000, 9_000_000_000)
+
+
+def test_first_prompt_of_a_session_does_not_wait_for_the_index(house: House) -> None:
+    session = house.services.sessions.by_id(house.register()[0])
+    assert session is not None
+    PREPARE(house.services, session)
+    [preparing] = house.services._preparing
+    preparing.join()
+    assert house.services.team(session).router._made is not None
+    PREPARE(house.services, session)  # the end of the daemon waits for it
+    assert house.services._preparing != [preparing]
 
 
 def test_what_is_known_of_plans_outlives_a_reload(house: House) -> None:
