@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests import capabilities
-from tests.machine.installed import Login, equipped, login
+from tests.machine.installed import Login, equipped, journal_read, login
 from tests.machine.machine import SUITES, Machine, booted
 from tests.machine.package import Packages, build, install
 
@@ -50,6 +50,22 @@ def running(alice: Login) -> Login:
     alice.systemctl("start cco")
     alice.wait_until_ok()
     return alice
+
+
+@pytest.fixture(params=SUITES)
+def fresh(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Boot a machine that has never seen CCO."""
+    capabilities.require("machine")
+    with booted(request.param) as machine:
+        yield machine
+
+
+@pytest.fixture
+def newcomer(fresh: Machine) -> Iterator[Login]:
+    """Give the alice of that machine; fail if her CCO leaves unexpected lines in the journal."""
+    alice = Login(fresh, "alice")
+    with journal_read(alice):
+        yield alice
 
 
 @pytest.fixture(autouse=True)

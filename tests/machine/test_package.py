@@ -3,7 +3,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +12,8 @@ import cco
 from cco import units
 from tests import capabilities
 from tests.capabilities import ROOT
-from tests.machine.installed import Login, equipped, journal_read
-from tests.machine.machine import SUITES, Machine, booted
+from tests.machine.installed import Login, equipped
+from tests.machine.machine import Machine
 from tests.machine.package import NEXT, Packages, install
 from tests.machine.test_units import (
     KILLED,
@@ -41,27 +40,11 @@ ALLOWED: Final = {
 
 UPGRADE: Final = """
 until [ -e /home/alice/go ]; do sleep 0.1; done
-DEBIAN_FRONTEND=noninteractive apt-get -q -y install /var/tmp/next.deb >/var/tmp/upgrade.log 2>&1
+{command} >/var/tmp/upgrade.log 2>&1
 echo $? >/var/tmp/upgraded.new
 mv /var/tmp/upgraded.new /var/tmp/upgraded
 """
 """Run by root, while alice's traffic waits for its end."""
-
-
-@pytest.fixture(params=SUITES)
-def fresh(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """Boot a machine that has never seen CCO."""
-    capabilities.require("machine")
-    with booted(request.param) as machine:
-        yield machine
-
-
-@pytest.fixture
-def newcomer(fresh: Machine) -> Iterator[Login]:
-    """Give the alice of that machine; fail if her CCO leaves unexpected lines in the journal."""
-    alice = Login(fresh, "alice")
-    with journal_read(alice):
-        yield alice
 
 
 def files(machine: Machine) -> set[str]:
@@ -102,7 +85,7 @@ def test_package_lives_from_installation_to_purge(newcomer: Login, packages: Pac
         assert restarted["unix"].keys() == restarted["tcp"].keys() == {"ok"}, restarted
         settle(alice)
 
-        counts = upgrade(alice, packages)
+        counts = upgrade(alice, packages.next_deb, "apt-get -q -y install")
         assert counts["unix"].keys() == counts["tcp"].keys() == {"ok"}, counts
         settle(alice)
         assert alice.cco("version").stdout.split()[1] == NEXT
@@ -127,12 +110,20 @@ def test_package_lives_from_installation_to_purge(newcomer: Login, packages: Pac
     assert fresh.run("find ~ -name cco.db -o -name cco.toml").stdout.count("\n") == 2
 
 
-def upgrade(alice: Login, packages: Packages) -> dict[str, dict[str, int]]:
-    """Upgrade while alice's programs call; return what came of the calls."""
+def upgrade(alice: Login, package: Path, command: str) -> dict[str, dict[str, int]]:
+    """Upgrade while alice's programs call; return what came of the calls.
+
+    Args:
+        alice: whose CCO runs.
+        package: the next one.
+        command: of root's, that takes a package.
+    """
     machine = alice.machine
-    (machine.root / "var/tmp/next.deb").write_bytes(packages.next_deb.read_bytes())
-    start = ["systemd-run", "--quiet", "--unit=upgrade", "sh", "-c", UPGRADE.replace("$", "$$")]
-    machine.run(start, user="root", check=True)
+    next_one = Path("/var/tmp", package.name)
+    (machine.root / next_one.relative_to("/")).write_bytes(package.read_bytes())
+    script = UPGRADE.format(command=f"{command} {next_one}")
+    start = ["systemd-run", "--quiet", "--unit=upgrade", "--setenv=DEBIAN_FRONTEND=noninteractive"]
+    machine.run([*start, "sh", "-c", script.replace("$", "$$")], user="root", check=True)
     counts = traffic(alice, "touch ~/go; until [ -e /var/tmp/upgraded ]; do sleep 0.1; done")
     done = machine.run("cat /var/tmp/upgraded /var/tmp/upgrade.log", user="root").stdout
     assert done.startswith("0\n"), done
@@ -159,24 +150,6 @@ def test_claude_code_runs_through_it(alice: Login) -> None:
     assert json.loads(alice.cco("stats --json").stdout)["requests"]["total"] >= 1
 
 
-def test_rpm_lives_in_a_machine(newcomer: Login, packages: Packages) -> None:
-    alice, fresh = newcomer, newcomer.machine
-    before = files(fresh)
-    rpm(fresh, packages, "-i", packages.rpm.name)
-    assert rpm(fresh, packages, "-V", "cco") == ""  # what lies there is what was packed
-    alice.systemctl("daemon-reload")
-    assert alice.states() == OFF
-    alice.systemctl("start cco")
-    settle(alice)
-    rpm(fresh, packages, "-U", packages.next_rpm.name)
-    settle(alice)
-    assert alice.health()["version"] == NEXT
-    rpm(fresh, packages, "-e", "cco")
-    assert fresh.run(f"ls -d {alice.mount}; pgrep --full '[m] cco.(daemon|vfs)'").stdout == ""
-    left = {path for path in files(fresh) - before if not path.startswith("/var/lib/rpm")}
-    assert left == {"/usr/share/licenses"}  # a directory of the system's, which Debian has not
-
-
 def test_documents_lead_to_each_other_where_they_are_installed(machine: Machine) -> None:
     place = Path("/usr/share/doc/cco")
     names = {Path(name) for name in machine.run(f"find {place} -type f").stdout.split()}
@@ -187,13 +160,3 @@ def test_documents_lead_to_each_other_where_they_are_installed(machine: Machine)
         links = re.findall(r"\]\((?!(?:cco|tests|systemd|packaging)/)([\w./]+)\)", text)
         assert {page.parent / link for link in links} <= there
     assert place / "man/tutorial.md" in there
-
-
-def rpm(machine: Machine, packages: Packages, verb: str, what: str) -> str:
-    for package in (packages.rpm, packages.next_rpm):
-        (machine.root / "var/tmp" / package.name).write_bytes(package.read_bytes())
-    # Its dependencies are Debian's packages here, which rpm knows nothing of.
-    command = f"cd /var/tmp && rpm {verb} --nodeps {what}"
-    done = machine.run(command, user="root", check=True)
-    assert "scriptlet failed" not in done.stderr, done.stderr
-    return done.stdout
