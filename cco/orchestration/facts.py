@@ -104,6 +104,38 @@ def condensed(text: str, limit: int) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1].rstrip()}…"
 
 
+class Newest:
+    """The last of many gathered texts, each condensed and at its last place only.
+
+    Args:
+        number: of them.
+        chars: of each at most.
+    """
+
+    def __init__(self, number: int, *, chars: int) -> None:
+        self._number = number
+        self._chars = chars
+        self._seen: set[str] = set()
+        self._lines: dict[str, None] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no older one will be taken."""
+        return len(self._lines) >= self._number
+
+    def add(self, text: str) -> None:
+        """Take in a text that is older than all before."""
+        # Only what is shown is looked at closely: a long session has thousands.
+        if not self.is_full and text not in self._seen:
+            self._seen.add(text)
+            if line := condensed(text, self._chars):
+                self._lines.setdefault(line)
+
+    def texts(self) -> tuple[str, ...]:
+        """Return them, the oldest first."""
+        return tuple(reversed(self._lines))
+
+
 def match_expression(query: str) -> str:
     """Return what FTS5 is to look for: any of the words, or what begins with them; "" for none.
 

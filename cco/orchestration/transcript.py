@@ -4,10 +4,12 @@
 Claude Code writes ``…/projects/<directory>/<session id>.jsonl``, one JSON object a line, the last
 of which may be half-written at any time. It is read from its end, `TAIL_BYTES` at most, and of that
 `PARSED_BYTES` at most are decoded, the newest first: what lies before is as if it were not there.
+Images stand in it in full; they are passed over, and hardly count.
 
 What counts:
 
-- requests: texts that the user typed; not tool results, commands, notices and summaries
+- requests: texts that the user typed, also while Claude Code was busy; not tool results, commands,
+  notices and summaries
 - decisions: sentences that say so, see `_DECIDED`; of the user's also orders, see `_ORDERED`
 - tasks: what TodoWrite last listed and what TaskCreate made, less what is completed or deleted
 - files: what Edit, MultiEdit, Write and NotebookEdit were called for
@@ -20,22 +22,32 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cco.orchestration.facts import condensed
+from cco.orchestration.facts import Newest
 
 TAIL_BYTES: Final = 2 * 1024 * 1024
-"""What one context window holds takes about as much."""
-PARSED_BYTES: Final = 512 * 1024
+"""What one context window holds takes about as much; of one line `_COUNTED` bytes count at most."""
+MAX_TAIL_BYTES: Final = 16 * 1024 * 1024
+"""With all of the long lines; one with an image may have megabytes."""
+PARSED_BYTES: Final = 256 * 1024
+_BLOCK_BYTES: Final = 256 * 1024
+_COUNTED: Final = 64 * 1024
 _MAX_LINE: Final = 512 * 1024
+_MAX_TASK_LINE: Final = 16 * 1024
+"""Of what TaskCreate answers; longer results of tools are none."""
 _MAX_REQUESTS: Final = 12
 _MAX_DECISIONS: Final = 12
 _MAX_TASKS: Final = 20
 _MAX_FILES: Final = 30
 _CHARS: Final = 300
 """Of one request, decision or task."""
+_MAX_SAID: Final = 20_000
+"""Characters of one message in which decisions are looked for."""
+_DATA: Final = b'"data":"'
+_MADE: Final = "TaskCreate"
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _DECIDED: Final = re.compile(
@@ -54,11 +66,21 @@ _CHANGING: Final[Mapping[str, str]] = {
     "Write": "file_path",
     "NotebookEdit": "notebook_path",
 }
+_MARKS: Final = (
+    *(b'"user"', b'"queued_command"', b'"TodoWrite"', b'"TaskUpdate"'),
+    *(f'"{name}"'.encode() for name in _CHANGING),
+)
+_HINTS: Final = (
+    *(b"decision:", b"decided", b"agreed", b"settled", b"chose", b"go with", b"stick "),
+)
+"""One of them is in whatever has a decision of Claude's."""
 _CLOSED: Final = ("completed", "deleted")
 _NOT_TYPED: Final = re.compile(
-    r"<[a-z]+(?:[-_][a-z]+)+[ >]|Caveat: |\[Request interrupted|This session is being continued"
+    r"<(?:system|(?:local-)?command|bash|task|ide|user-memory|user-prompt-submit|teammate|new|fork"
+    r"|cross-session|persisted)[-_][a-z_-]+[ >]|Caveat: The messages below|\[Request interrupted"
+    r"|This session is being continued"
 )
-"""How texts begin that stand in the user's place without being theirs; a tag of HTML is theirs."""
+"""How texts begin that stand in the user's place without being theirs; other tags are theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,128 +112,173 @@ def read(path: Path, *, uid: int) -> Extract | None:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_uid != uid:
                 return None
-            start = max(0, found.st_size - TAIL_BYTES)
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                file.seek(start)
-                data = file.read(TAIL_BYTES)
+            return _extract(_lines_backwards(descriptor, found.st_size))
         finally:
             os.close(descriptor)
     except (OSError, ValueError):  # a path may hold what no path can
         return None
-    if start:
-        data = data[data.find(b"\n") + 1 :]
-    return extract(data)
 
 
 def extract(data: bytes) -> Extract:
     """Return what lines of a transcript hold; what is no whole line of one is left out."""
+    return _extract(reversed(data.split(b"\n")))
+
+
+def _extract(lines: Iterable[bytes]) -> Extract:
     reader = _Reader()
-    for entry in reversed(list(_entries(data))):
+    for entry in _entries(lines):
         reader.take(entry)
     return Extract(
-        requests=_last(reader.requests, _MAX_REQUESTS),
-        decisions=_last(reader.decisions, _MAX_DECISIONS),
-        tasks=_last(
-            [text for text, status in reader.tasks.values() if status not in _CLOSED], _MAX_TASKS
-        ),
-        files=_last(reader.files, _MAX_FILES),
+        requests=reader.requests.texts(),
+        decisions=reader.decisions.texts(),
+        tasks=reader.tasks(),
+        files=reader.files.texts(),
     )
 
 
-def _entries(data: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the entries that may matter, the newest first, as long as there is budget."""
-    budget = PARSED_BYTES
-    for line in reversed(data.split(b"\n")):
-        is_result = b'"tool_result"' in line and b'"task"' not in line
-        if not line or len(line) > _MAX_LINE or is_result or b'"message"' not in line:
+def _lines_backwards(descriptor: int, size: int) -> Iterator[bytes]:
+    """Yield the lines of a file, the last one first, as far as `MAX_TAIL_BYTES` reach."""
+    first, end = max(0, size - MAX_TAIL_BYTES), size
+    ahead: list[bytes] = []  # of the line that begins in a block before, from its end
+    while end > first:
+        start = max(first, end - _BLOCK_BYTES)
+        head, *lines = os.pread(descriptor, end - start, start).split(b"\n")
+        if lines:
+            yield b"".join([lines.pop(), *reversed(ahead)])
+            yield from reversed(lines)
+            ahead.clear()
+        ahead.append(head)
+        end = start
+    if not first:
+        yield b"".join(reversed(ahead))
+
+
+def _entries(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the entries that may matter, in the order of their lines, while there is budget."""
+    tail, budget = TAIL_BYTES, PARSED_BYTES
+    for line in lines:
+        tail -= min(len(line), _COUNTED)
+        if tail < 0:
+            return
+        if not _may_matter(line) or len(text := _without_images(line)) > _MAX_LINE:
             continue
-        budget -= len(line)
+        budget -= len(text)
         if budget < 0:
             return
         try:
-            entry = json.loads(line)
+            entry = json.loads(text)
         except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and isinstance(entry.get("message"), dict):
+        if isinstance(entry, dict):
             yield entry
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Takes entries in their order."""
+def _may_matter(line: bytes) -> bool:
+    """Say whether a line is worth decoding: most only tell what was looked at."""
+    if b'"tool_result"' in line:
+        return len(line) <= _MAX_TASK_LINE and b'"task"' in line
+    low = line.lower()
+    return any(mark in line for mark in _MARKS) or any(hint in low for hint in _HINTS)
 
-    requests: list[str] = field(default_factory=list)
-    decisions: list[str] = field(default_factory=list)
-    tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Text and status by an id; TodoWrite's items go by their place, marked with a `todo`."""
-    files: list[str] = field(default_factory=list)
+
+def _without_images(line: bytes) -> bytes:
+    """Return a line with nothing where it had data."""
+    head, *others = line.split(_DATA)
+    return _DATA.join([head, *(other[max(0, other.find(b'"')) :] for other in others)])
+
+
+class _Reader:
+    """Takes entries in, the newest first."""
+
+    def __init__(self) -> None:
+        self.requests = Newest(_MAX_REQUESTS, chars=_CHARS)
+        self.decisions = Newest(_MAX_DECISIONS, chars=_CHARS)
+        self.files = Newest(_MAX_FILES, chars=_CHARS)
+        self._changes: list[tuple[str, Mapping[str, Any]]] = []
+        """Of the list of tasks: by what tool, and how; `_MADE` with a new task."""
 
     def take(self, entry: Mapping[str, Any]) -> None:
         """Take one entry in."""
-        if entry.get("type") == "user":
-            self._user(entry)
-        elif entry.get("type") == "assistant":
-            for block in _blocks(entry):
-                if block.get("type") == "tool_use" and isinstance(block.get("input"), dict):
-                    self._call(str(block.get("name")), block["input"], str(entry.get("cwd", "")))
-                elif block.get("type") == "text" and not entry.get("isSidechain"):
-                    self._decide(str(block.get("text", "")), _DECIDED)
+        match entry:
+            case {"type": "user", "message": dict()}:
+                self._user(entry)
+            case {"type": "assistant", "message": dict()}:
+                for block in reversed(_blocks(entry["message"].get("content"))):
+                    self._said(block, entry)
+            case {
+                "type": "attachment",
+                "attachment": {"type": "queued_command", "commandMode": "prompt"} as queued,
+            } if not queued.get("isMeta"):
+                self._request(queued.get("prompt"))
+
+    def tasks(self) -> tuple[str, ...]:
+        """Return the open tasks, in the order in which they were made."""
+        tasks: dict[str, tuple[str, str]] = {}  # text and status by an id
+        for name, given in reversed(self._changes):
+            if name == "TodoWrite":
+                tasks = {key: task for key, task in tasks.items() if not key.startswith("todo")}
+                for nth, todo in enumerate(given["todos"]):
+                    if isinstance(todo, dict):
+                        told = str(todo.get("content", "")), str(todo.get("status", ""))
+                        tasks[f"todo {nth}"] = told
+                continue
+            key = str(given.get("id" if name == _MADE else "taskId"))
+            text, status = tasks.get(key, ("", "pending"))
+            text = str(given.get("subject") or text)
+            if text:
+                tasks[key] = text, str(given.get("status") or status)
+        found = Newest(_MAX_TASKS, chars=_CHARS)
+        for text, status in reversed(tasks.values()):
+            if status not in _CLOSED:
+                found.add(text)
+        return found.texts()
 
     def _user(self, entry: Mapping[str, Any]) -> None:
         result = entry.get("toolUseResult")
-        if isinstance(result, dict):
-            task = result.get("task")
-            if isinstance(task, dict) and isinstance(task.get("subject"), str):
-                self.tasks.setdefault(str(task.get("id")), (task["subject"], "pending"))
-            return
         if any(entry.get(mark) for mark in ("isMeta", "isSidechain", "isCompactSummary")):
             return
-        texts = [block["text"] for block in _blocks(entry) if isinstance(block.get("text"), str)]
-        text = "\n".join(texts).strip()
-        if text and not _NOT_TYPED.match(text):
-            self.requests.append(text)
+        if not isinstance(result, dict):
+            self._request(entry["message"].get("content"))
+        elif isinstance(result.get("task"), dict) and isinstance(
+            result["task"].get("subject"), str
+        ):
+            self._changes.append((_MADE, result["task"]))
+
+    def _request(self, content: object) -> None:
+        # What an editor tells of itself stands beside what was typed, in a block of its own.
+        texts = [str(block.get("text") or "").strip() for block in _blocks(content)]
+        if text := "\n".join(text for text in texts if text and not _NOT_TYPED.match(text)):
+            self.requests.add(text)
             self._decide(text, _DECIDED, _ORDERED)
 
+    def _said(self, block: Mapping[str, Any], entry: Mapping[str, Any]) -> None:
+        if block.get("type") == "tool_use" and isinstance(block.get("input"), dict):
+            name, given = str(block.get("name")), block["input"]
+            if name in _CHANGING:
+                path, cwd = given.get(_CHANGING[name]), str(entry.get("cwd", ""))
+                if isinstance(path, str) and path:
+                    self.files.add(path.removeprefix(f"{cwd}/") if cwd else path)
+            # What is to be done by a subagent is its own business.
+            elif not entry.get("isSidechain") and (
+                name == "TaskUpdate"
+                or (name == "TodoWrite" and isinstance(given.get("todos"), list))
+            ):
+                self._changes.append((name, given))
+        elif block.get("type") == "text" and not entry.get("isSidechain"):
+            self._decide(str(block.get("text", "")), _DECIDED)
+
     def _decide(self, text: str, *forms: re.Pattern[str]) -> None:
-        for sentence in _SENTENCE_END.split(text[:20_000]):
+        if self.decisions.is_full:
+            return
+        for sentence in reversed(_SENTENCE_END.split(text[:_MAX_SAID])):
             said = sentence.strip().lstrip("-*#> ")
             if any(form.search(said) for form in forms):
-                self.decisions.append(said)
-
-    def _call(self, name: str, given: Mapping[str, Any], cwd: str) -> None:
-        if name in _CHANGING:
-            path = given.get(_CHANGING[name])
-            if isinstance(path, str) and path:
-                self.files.append(path.removeprefix(f"{cwd}/") if cwd else path)
-        elif name == "TodoWrite" and isinstance(given.get("todos"), list):
-            for key in [key for key in self.tasks if key.startswith("todo")]:
-                del self.tasks[key]
-            for nth, todo in enumerate(given["todos"]):
-                if isinstance(todo, dict):
-                    told = str(todo.get("content", "")), str(todo.get("status", ""))
-                    self.tasks[f"todo {nth}"] = told
-        elif name == "TaskUpdate":
-            key = str(given.get("taskId"))
-            text, status = self.tasks.get(key, ("", ""))
-            text = str(given.get("subject") or text)
-            if text:
-                self.tasks[key] = (text, str(given.get("status") or status))
+                self.decisions.add(said)
 
 
-def _blocks(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = entry["message"].get("content")
+def _blocks(content: object) -> list[dict[str, Any]]:
+    """Return the blocks of a message's content."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     blocks = content if isinstance(content, list) else []
     return [block for block in blocks if isinstance(block, dict)]
-
-
-def _last(texts: Iterable[str], number: int) -> tuple[str, ...]:
-    """Return the last texts, each in one line, each at its last place only, without secrets."""
-    # Only the last ones are looked at closely: a long session has thousands.
-    lines: dict[str, None] = {}
-    for text in dict.fromkeys(reversed(list(texts))):
-        lines.setdefault(condensed(text, _CHARS))
-        if len(lines) == number:
-            break
-    return tuple(reversed([line for line in lines if line]))

@@ -15,6 +15,7 @@ from cco.orchestration.facts import (
     TYPES,
     USER,
     Fact,
+    Newest,
     checked,
     condensed,
     match_expression,
@@ -161,3 +162,12 @@ def test_section_has_what_fits(limit: int, newest_first: bool, wanted: str) -> N
 def test_bytes_count_not_characters() -> None:
     assert section("H\n", ["ü\n"], 5) == "H\nü\n"
     assert section("H\n", ["ü\n"], 4) == ""
+
+
+def test_newest_are_kept_each_once_and_told_the_oldest_first() -> None:
+    newest = Newest(3, chars=10)
+    for text in ("new", " \n", "older", "new", "new\n", "a long text", "too old"):
+        assert not newest.is_full or text == "too old"
+        newest.add(text)
+
+    assert newest.texts() == ("a long te…", "older", "new")

@@ -112,6 +112,64 @@ def test_request_about_markup_is_not_taken_for_the_clients_own(text: str) -> Non
 
 @pytest.mark.parametrize(
     "text",
+    ["<AppRoot> stays empty, mend it", "Caveat: the API is slow. Retry it", "</div> is missing"],
+)
+def test_request_that_begins_like_a_notice_is_kept(text: str) -> None:
+    assert extract(user(text)).requests == (text,)
+
+
+def test_request_typed_beside_what_an_editor_tells_is_kept() -> None:
+    opened = "<ide_opened_file>The user opened /p/a.py</ide_opened_file>"
+    blocks = [{"type": "text", "text": text} for text in (opened, "Mend the parser")]
+
+    assert extract(user(blocks)).requests == ("Mend the parser",)
+
+
+def queued(prompt: Any, mode: str = "prompt", **more: Any) -> bytes:
+    """Write what was typed while Claude Code was busy."""
+    told = {"type": "queued_command", "prompt": prompt, "commandMode": mode, **more}
+    return line(type="attachment", attachment=told)
+
+
+def test_request_typed_while_claude_was_busy_is_kept() -> None:
+    data = user("Write the parser") + queued("Never use floats.")
+    data += queued([{"type": "text", "text": "And test it"}, {"type": "image", "source": {}}])
+    data += queued("<task-notification>ended</task-notification>", "task-notification")
+    data += queued("not typed", isMeta=True)
+
+    found = extract(data)
+    assert found.requests == ("Write the parser", "Never use floats.", "And test it")
+    assert found.decisions == ("Never use floats.",)
+
+
+def picture(size: int) -> dict[str, Any]:
+    source = {"type": "base64", "media_type": "image/png", "data": "A" * size}
+    return {"type": "image", "source": source}
+
+
+def test_request_with_a_screenshot_is_kept() -> None:
+    shown = {"type": "text", "text": "Mend what [Image #1] shows"}
+    for blocks in ([shown, picture(3_000_000)], [picture(3_000_000), shown]):
+        assert extract(user(blocks)).requests == ("Mend what [Image #1] shows",)
+
+
+def test_screenshots_take_nothing_of_what_may_be_decoded() -> None:
+    shown = {"type": "text", "text": "Look at it"}
+    data = user("long ago") + user([shown, picture(400_000)]) * 4
+
+    assert extract(data).requests == ("long ago", "Look at it")
+
+
+def test_todos_of_a_subagent_are_not_the_sessions() -> None:
+    def todos(text: str, **more: Any) -> bytes:
+        given = {"todos": [{"content": text, "status": "pending"}]}
+        return assistant({"type": "tool_use", "name": "TodoWrite", "input": given}, **more)
+
+    assert extract(todos("mine") + todos("its", isSidechain=True)).tasks == ("mine",)
+
+
+@pytest.mark.parametrize(
+    "text",
     [
         "Decision: one database for all.",
         "We have decided to drop Python 3.10.",
@@ -122,6 +180,7 @@ def test_request_about_markup_is_not_taken_for_the_clients_own(text: str) -> Non
 )
 def test_decisions_are_found_in_either_ones_words(text: str) -> None:
     assert extract(says(f"Well. {text} So be it.")).decisions == (text,)
+    assert extract(says(f"WELL. {text.upper()}")).decisions == (text.upper(),)
     assert extract(user(f"Well. {text} So be it.")).decisions == (text,)
 
 
@@ -209,7 +268,7 @@ def test_huge_transcript_is_read_from_its_end(file: Path) -> None:
 
 
 def test_only_so_much_is_decoded(file: Path) -> None:
-    filler = says("word " * 2_000)
+    filler = call("Write", file_path="/p", content="word " * 2_000)
     number = transcript.PARSED_BYTES // len(filler) + 1
     file.write_bytes(user("too long ago") + filler * number + user("lately"))
     found = read(file, uid=os.getuid())
@@ -227,11 +286,48 @@ def test_results_of_tools_take_nothing_of_what_may_be_decoded(file: Path) -> Non
     assert found.requests == ("long ago", "lately")
 
 
+def test_pictures_that_were_looked_at_leave_what_was_said_before(file: Path) -> None:
+    """Each stands in the transcript twice; a few of them are longer than all that was said."""
+    data = "A" * 1_000_000
+    seen = result({"type": "image", "file": {"base64": data}}, text=data)
+    file.write_bytes(CONVERSATION + seen * 3)
+
+    assert read(file, uid=os.getuid()) == extract(CONVERSATION)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1_000, 100_000])
+def test_blocks_may_end_anywhere(file: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript, "_BLOCK_BYTES", size)
+    for data in (CONVERSATION, CONVERSATION[:-1], b"\n\n" + CONVERSATION + b"\n\n", b"", b"\n"):
+        file.write_bytes(data)
+        assert read(file, uid=os.getuid()) == extract(data)
+
+
+def test_line_longer_than_all_that_is_read_is_passed_over(file: Path) -> None:
+    file.write_bytes(CONVERSATION)
+    with file.open("ab") as more:
+        more.truncate(len(CONVERSATION) + 50_000_000)
+    assert read(file, uid=os.getuid()) == Extract()
+    with file.open("ab") as more:
+        more.write(b"\n" + user("lately"))
+
+    assert read(file, uid=os.getuid()) == Extract(requests=("lately",))
+
+
+def test_what_lies_far_back_is_not_looked_at(file: Path) -> None:
+    bulk = result({"stdout": "x" * 10_000}, text="x" * 10_000)
+    file.write_bytes(user("too long ago") + bulk * 110 + user("lately"))
+    found = read(file, uid=os.getuid())
+
+    assert found is not None
+    assert found.requests == ("lately",)
+
+
 def test_first_line_of_the_end_may_be_half_of_one(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = user("cut in two") + user("whole")
-    monkeypatch.setattr(transcript, "TAIL_BYTES", len(data) - 10)
+    monkeypatch.setattr(transcript, "MAX_TAIL_BYTES", len(data) - 10)
     file.write_bytes(data)
 
     assert read(file, uid=os.getuid()) == Extract(requests=("whole",))
