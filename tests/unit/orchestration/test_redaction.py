@@ -33,6 +33,33 @@ SECRETS = [
     ("a password of a command", "curl -fsS -u admin:hunter2 https://example.com"),
     ("a password or token", "AccountName=x;AccountKey=0123456789abcdef0123456789abcdef=="),
     ("a password or token", "MYSQL_PWD=hunter2hunter2"),
+    ("a password or token", "PASSWORD=hunter2"),
+    ("a password or token", "export DB_PASSWORD=correcthorsebattery"),
+    ("a password or token", "DB_PASSWORD=pa(ss)word,even,so"),
+    ("a password or token", "SECRET_KEY_BASE=0123456789abcdef0123"),
+    ("a password or token", "ENCRYPTION_KEY=0123456789abcdef0123456789abcdef"),
+    ("a password or token", "SECRET_KEY = 'django-" + "insecure-abc'"),
+    ("a password or token", 'password := "correct-horse"'),
+    ("a password or token", ":password => 'correct-horse'"),
+    ("a password or token", "Server=db;User Id=sa;Password=Correcthorse;Encrypt=yes"),
+    ("a password or token", "<password>correcthorse</password>"),
+    ("a password of a command", "mysql --user alice --password hunter2hunter2"),
+    ("a password of a command", "machine api.example.com login alice password correcthorse"),
+    (
+        "a private key",
+        "-----BEGIN PGP PRIVATE KEY BLOCK-----\nxcFG\n-----END PGP PRIVATE KEY BLOCK-----",
+    ),
+    ("a private key", "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\nAAAA"),
+    ("a GitHub or GitLab token", "glrt-" + "0123456789abcdefghij"),
+    ("a registry token", "dckr_pat_" + "0123456789abcdefghij"),
+    ("an Azure key", "abc8Q~" + "0123456789abcdefghijABCDEFGHIJ.xyz"),
+    ("an Azure key", "https://x.example.com/c?sv=1&sig=" + "0123456789abcdefghijABCDEFGHIJxyz%3D"),
+    ("a service's token", "dapi" + "0123456789abcdef" * 2),
+    ("a service's token", "https://discord.com/api/webhooks/0123456789/" + "abcdefghij" * 4),
+    ("an API key", "gsk_" + "0123456789abcdef" * 3),
+    ("a password in a URL", "https://" + "0123456789abcdef" * 2 + "@github.com/owner/name"),
+    ("a password in a URL", "postgres://alice:p@ss@word@db.internal/app"),
+    ("a cookie", "Cookie: sessionid=0123456789abcdef"),
     ("an Authorization header", "Authorization: Bearer 0123456789abcdef"),
     ("a password or token", "password = 'correct horse'".replace(" horse", "-horse")),
     ("a password or token", 'AWS_SECRET_ACCESS_KEY="wJalrXUtnFEMI/K7MDENG"'),
@@ -54,6 +81,26 @@ HARMLESS = [
     "curl -u $USER:$PASSWORD https://example.com",
     "See http://127.0.0.1:3000/s/0123456789abcdef",
     "sk-learn is imported as sklearn",
+    "sk-estimator-check-for-parameters is no key",
+    "npm_config_some_very_long_setting_name_here=1",
+    "Authorization: Bearer <your-token-here>",
+    "Authorization: Bearer ${CCO_TOKEN}",
+    "Authorization: Basic authentication is used",
+    "postgres://USER:PASSWORD@HOST/db",
+    "postgres://$USER:$PASSWORD@db/x",
+    "https://{user}:{password}@host/",
+    'credential = "/home/alice/.config/cco/anthropic.key1"',
+    "token = self.tokens[0].value1",
+    "api_key=settings.api_key2",
+    "PRIMARY_KEY=user_id and MAX_TOKENS=4096",
+    "TOKEN_FILE=/run/secrets/token1",
+    "API_KEY=xxxxxxxxxxxxxxxxxxxx1",
+    "PASSWORD=None",
+    "DB_PASSWORD=$1",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAUA",
+    "sha512-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ==",
+    "mongodb://host1:27017,host2:27017/db",
 ]
 
 
@@ -76,7 +123,11 @@ def test_what_only_looks_alike_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", "password", "eyJa.", "-----BEGIN PRIVATE KEY-----", "://:", "="]
+    "unit",
+    [
+        *("a", "password", "eyJa.", "-----BEGIN PRIVATE KEY-----", "://:", "=", "A_", "AAAA_KEY"),
+        *("curl -u a:", "login a ", "x@", "a://a:@", "cookie: a=", "<password>", "a1B8Q~", " "),
+    ],
 )
 def test_no_text_takes_long(unit: str) -> None:
     """Time-outs of the suite would tell: a pattern that goes back over and over takes minutes."""
