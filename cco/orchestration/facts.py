@@ -24,6 +24,8 @@ USER: Final = "user"
 
 MAX_TEXT: Final = 4_000
 """Characters of one fact."""
+MAX_SOURCE: Final = 100
+"""Characters of the name of who told it."""
 BYTES_PER_TOKEN: Final = 2
 """The count behind every cap, conservative on purpose: English has some four bytes to a token."""
 
@@ -32,8 +34,13 @@ _MAX_SCANNED: Final = 20_000
 _MAX_WORDS: Final = 32
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _WORD: Final = re.compile(r"\w+")
-_FRAME: Final = re.compile(r"<(?=/?[a-z]+[-_:][a-z])", re.IGNORECASE)
-"""Begins a tag like those that clients and models put around what is told; of HTML few are."""
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\uff66-\uff9f\U00020000-\U0003ffff]+"
+)
+"""Of scripts without spaces between words, or with endings where others have none."""
+_FRAME: Final = re.compile(r"<(?=/[a-z]|[a-z]+[-_:][a-z])", re.IGNORECASE)
+"""Begins a tag like those that clients and models put around what is told, or ends any."""
 _MIN_PREFIX: Final = 3
 """Shorter words would match the beginning of almost anything."""
 _LINE_CHARS: Final = 400
@@ -141,16 +148,28 @@ def match_expression(query: str) -> str:
 
     Every word is quoted, so nothing that a person types can be taken for an operator.
     """
-    words = dict.fromkeys(word.casefold() for word in _WORD.findall(query))
+    # Not folded further than FTS5 does: it keeps an ß.
+    words = dict.fromkeys(word.lower() for word in _WORD.findall(query))
     return " OR ".join(
         f'"{word}"{"*" if len(word) >= _MIN_PREFIX else ""}' for word in list(words)[:_MAX_WORDS]
     )
 
 
+def unspaced_parts(query: str) -> list[str]:
+    """Return the pairs of characters to look for where a query has no spaces between its words.
+
+    FTS5 takes a whole sentence in such a script for one word.
+    """
+    parts = dict.fromkeys(
+        run[at : at + 2] for run in _UNSPACED.findall(query) for at in range(max(1, len(run) - 1))
+    )
+    return list(parts)[:_MAX_WORDS]
+
+
 def shown(fact: Fact) -> str:
     """Return a fact as one line of a list; nothing in it can pass for a heading or an order."""
     day = time.strftime("%Y-%m-%d", time.gmtime(fact.created_ns // 10**9))
-    by = "" if fact.source == USER else f", told by {fact.source}"
+    by = "" if fact.source == USER else f", told by {condensed(fact.source, MAX_SOURCE)}"
     return f"- {fact.type} ({day}{by}): {condensed(fact.text, _LINE_CHARS)}\n"
 
 

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from cco.errors import NotFound, StoreError
 from cco.ledger.database import is_damage, open_writer
-from cco.orchestration.facts import TYPES, USER, Fact, match_expression
+from cco.orchestration.facts import TYPES, USER, Fact, match_expression, unspaced_parts
 from cco.orchestration.knowledge_schema import SCHEMA
 
 MAX_FACTS: Final = 1_000
@@ -34,10 +34,12 @@ _DAY_NS: Final = 86_400_000_000_000
 
 _COLUMNS: Final = "f.id, f.project, f.type, f.text, f.source, f.session, f.created_ns"
 _ADD: Final = (
-    "INSERT INTO facts (project, type, text, source, session, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO facts AS f (project, type, text, source, session, created_ns)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (project, text) DO UPDATE SET type = excluded.type, session = excluded.session,"
     " created_ns = excluded.created_ns,"
-    f" source = CASE source WHEN '{USER}' THEN source ELSE excluded.source END"
+    f" source = CASE f.source WHEN '{USER}' THEN f.source ELSE excluded.source END"
+    f" RETURNING {_COLUMNS.replace('f.', '')}"
 )
 _RANK: Final = f"CASE type {' '.join(f'WHEN {t!r} THEN {n}' for n, t in enumerate(TYPES))} END"
 """0 is the most valuable type."""
@@ -45,7 +47,7 @@ _EXCESS: Final = f"""
 DELETE FROM facts WHERE id IN (SELECT id FROM (
     SELECT id, count(*) OVER kept AS facts, sum(length(CAST(text AS BLOB))) OVER kept AS bytes
     FROM facts WHERE project = ?
-    WINDOW kept AS (ORDER BY source <> '{USER}', {_RANK}, created_ns DESC, id DESC
+    WINDOW kept AS (ORDER BY source <> '{USER}', id <> ?, {_RANK}, created_ns DESC, id DESC
                     ROWS UNBOUNDED PRECEDING)
 ) WHERE facts > {MAX_FACTS} OR bytes > {MAX_BYTES})
 """
@@ -91,17 +93,16 @@ class Knowledge:
 
         def add(connection: sqlite3.Connection) -> Fact:
             with _transaction(connection):
-                connection.execute(_ADD, (project, type_, text, source, session, now_ns))
-                row = connection.execute(
-                    f"SELECT {_COLUMNS} FROM facts f WHERE project = ? AND text = ?",
-                    (project, text),
-                ).fetchone()
+                given = (project, type_, text, source, session, now_ns)
+                [row] = connection.execute(_ADD, given).fetchall()
+                fact = Fact(*row)
                 connection.execute(
                     "DELETE FROM facts WHERE source <> ? AND created_ns < ?",
                     (USER, now_ns - GATHERED_DAYS * _DAY_NS),
                 )
-                connection.execute(_EXCESS, (project,))
-            return Fact(*row)
+                # What was stored just now stays, or nothing would be true of the answer.
+                connection.execute(_EXCESS, (project, fact.id))
+            return fact
 
         return self._do(add)
 
@@ -113,16 +114,23 @@ class Knowledge:
         Raises:
             StoreError: the database cannot be used.
         """
-        expression = match_expression(query)
-        if not expression:
-            return []
         where, values = _where(project, type_)
-        return self._facts(
-            f"SELECT {_COLUMNS} FROM facts_search JOIN facts f ON f.id = facts_search.rowid"
-            f" WHERE facts_search MATCH ? AND {where}"
-            " ORDER BY bm25(facts_search), f.created_ns DESC LIMIT ?",
-            (expression, *values, limit),
-        )
+        found: list[Fact] = []
+        if expression := match_expression(query):
+            found = self._facts(
+                f"SELECT {_COLUMNS} FROM facts_search JOIN facts f ON f.id = facts_search.rowid"
+                f" WHERE facts_search MATCH ? AND {where}"
+                " ORDER BY bm25(facts_search), f.created_ns DESC LIMIT ?",
+                (expression, *values, limit),
+            )
+        if parts := unspaced_parts(query):
+            hits = " + ".join(["(instr(f.text, ?) > 0)"] * len(parts))
+            found += self._facts(
+                f"SELECT {_COLUMNS} FROM facts f WHERE {where} AND {hits} > 0"
+                f" ORDER BY {hits} DESC, f.created_ns DESC LIMIT ?",
+                (*values, *parts, *parts, limit),
+            )
+        return list(dict.fromkeys(found))[:limit]
 
     def latest(
         self,

@@ -19,7 +19,7 @@ from typing import Final
 from cco.config import Knowledge as Settings
 from cco.errors import StoreError
 from cco.orchestration import transcript
-from cco.orchestration.facts import BYTES_PER_TOKEN, condensed, section, shown
+from cco.orchestration.facts import BYTES_PER_TOKEN, MAX_SOURCE, condensed, section, shown
 from cco.orchestration.knowledge import Knowledge, Memory
 from cco.orchestration.sessions import Session
 from cco.orchestration.transcript import Extract
@@ -137,7 +137,7 @@ class Recall:
                 project=project,
                 type_="completion",
                 text=": ".join(filter(None, parts)),
-                source=agent,
+                source=condensed(agent, MAX_SOURCE),
                 session=session,
             )
         except StoreError as error:

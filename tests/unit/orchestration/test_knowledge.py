@@ -130,12 +130,32 @@ def test_search_finds_words_the_best_first(knowledge: Knowledge) -> None:
         ("see src/billing_cents.py", "billing_cents"),
         ("see src/billing_cents.py", "bill"),
         ("日本語 の文", "日本語"),
+        ("Grüße an die Straße", "Grüße"),
+        ("Grüße an die Straße", "straße"),
+        ("お金はセント単位で保存する", "セント"),
+        ("お金はセント単位で保存する", "保存"),
+        ("我们决定用整数保存金额", "金额用整数"),
+        ("พูดภาษาไทยได้", "ภาษา"),
+        ("돈은 센트로 저장한다", "저장"),
+        ("हिन्दी में लिखा", "हिन्दी"),
     ],
 )
 def test_search_is_not_picky(text: str, query: str, knowledge: Knowledge) -> None:
     store(knowledge, text)
 
     assert texts(knowledge.search(query, limit=9)) == [text]
+
+
+def test_words_without_spaces_between_them_are_found_the_best_first(knowledge: Knowledge) -> None:
+    store(knowledge, "金额 保存")
+    store(knowledge, "我们决定用整数保存金额")
+    store(knowledge, "整数")
+    store(knowledge, "其他")
+
+    found = texts(knowledge.search("用整数保存金额 money", project="/p", limit=9))
+    assert sorted(found[1:]) == ["整数", "金额 保存"]
+    assert found[0] == "我们决定用整数保存金额"
+    assert len(knowledge.search("整数", limit=1)) == 1
 
 
 @pytest.mark.parametrize("query", ["", "  ", '"', "nothing like it", "AND OR NOT"])
@@ -226,6 +246,20 @@ def test_number_is_bounded_and_the_least_valuable_go(
         "issue",
     ]
     assert texts(knowledge.latest(project="/q", limit=9)) == ["elsewhere"]
+
+
+def test_what_the_user_is_told_was_stored_is_there(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else has to make room, and however little its type is worth."""
+    sql = knowledge_module._EXCESS.replace("facts > 1000", "facts > 2")
+    monkeypatch.setattr(knowledge_module, "_EXCESS", sql)
+    for number in range(3):
+        store(knowledge, f"decision {number}")
+    store(knowledge, "a completion", type_="completion")
+    store(knowledge, "gathered", source="Test Engineer")
+
+    assert texts(knowledge.latest(limit=9)) == ["a completion", "decision 2"]
 
 
 def test_size_is_bounded_in_bytes(knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch) -> None:
