@@ -15,26 +15,31 @@ PATH: Final = "hooks/ask"
 """In the plugin."""
 
 # With LC_ALL=C the length of a text is in bytes. Bash reads a socket byte by byte: answers are
-# short; the input may be long and comes through cat.
+# short; the input may be long and comes through head. What is longer than any task is not sent: a
+# daemon that hangs would not take it, and bash waits for that without an end.
 _SCRIPT: Final = """\
 # Posts the input of a hook to the CCO daemon and prints its answer; silent without a daemon.
 exec 2>/dev/null
 LC_ALL=C
-input=$(cat)
+input=$(head -c {max_bytes}; exec cat >/dev/null)
+[ ${{#input}} -lt {max_bytes} ] || exit 0
 exec 3<>/dev/tcp/{host}/{port} || exit 0
 printf '%s\\r\\n' "POST {path}/$1 HTTP/1.1" 'Host: {netloc}' 'Content-Type: application/json' \\
     "x-cco-session: $CCO_SESSION" "Content-Length: ${{#input}}" 'Connection: close' '' >&3
 printf '%s' "$input" >&3
-read -r -t {timeout_s} _ status _ <&3
-[ "$status" = 200 ] || exit 0
-while IFS= read -r -t {timeout_s} line <&3 && [ "$line" != $'\\r' ]; do :; done
-IFS= read -r -d '' -t {timeout_s} body <&3
-printf '%s' "$body"
+IFS= read -r -d '' -t {timeout_s} answer <&3
+[ $? -le 128 ] || exit 0
+body=${{answer#*$'\\r\\n\\r\\n'}}
+# Another server may have the port since the daemon went.
+[[ $answer == 'HTTP/1.1 200 '* && $body == '{{"hookSpecificOutput"'* ]] && printf '%s' "$body"
 exit 0
 """
 _PLUGIN: Final = "${ORCHESTRATOR_VFS_MOUNT}/plugin"
-TIMEOUT_S: Final = 2
-"""Longest silence of the daemon that it waits for."""
+TIMEOUT_S: Final = 0.25
+"""Longest wait for the answer: a prompt waits meanwhile. A daemon that is well takes milliseconds,
+and goes on with what it was told when nobody waits any more."""
+MAX_BYTES: Final = 1_000_000
+"""Of an input that is sent; the longest task that a suggestion is made for has less."""
 
 
 def program(hooks_url: str) -> str:
@@ -46,6 +51,7 @@ def program(hooks_url: str) -> str:
         path=url.path.rstrip("/"),
         netloc=url.netloc,
         timeout_s=TIMEOUT_S,
+        max_bytes=MAX_BYTES,
     )
 
 

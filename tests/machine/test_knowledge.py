@@ -33,8 +33,14 @@ def compacted(login: Login) -> str:
     hook = f"bash -p {login.mount}/plugin/hooks/ask PreCompact"
     environment = {"CCO_SESSION": session.token}
     done = login.machine.run(hook, user=login.name, environment=environment, stdin=json.dumps(told))
-    login.run(f"rm -r {login.home}/.claude")  # what was saved is saved
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def is_saved() -> bool:
+        asked = login.run(f"cco knowledge stats --project {login.home} --json")
+        return bool(json.loads(asked.stdout)["memories"])
+
+    login.machine.wait(is_saved, "a record, for which the hook does not wait for ever")
+    login.run(f"rm -r {login.home}/.claude")  # what was saved is saved
     return login.read("plugin/context/compact.md", token=session.token).stdout
 
 

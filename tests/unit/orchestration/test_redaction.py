@@ -55,7 +55,7 @@ SECRETS = [
     ("an Azure key", "abc8Q~" + "0123456789abcdefghijABCDEFGHIJ.xyz"),
     ("an Azure key", "https://x.example.com/c?sv=1&sig=" + "0123456789abcdefghijABCDEFGHIJxyz%3D"),
     ("a service's token", "dapi" + "0123456789abcdef" * 2),
-    ("a service's token", "https://discord.com/api/webhooks/0123456789/" + "abcdefghij" * 4),
+    ("a service's token", "discord.com/api/webhooks/0123456789/" + "abcdefghij" * 4),
     ("an API key", "gsk_" + "0123456789abcdef" * 3),
     ("a password in a URL", "https://" + "0123456789abcdef" * 2 + "@github.com/owner/name"),
     ("a password in a URL", "postgres://alice:p@ss@word@db.internal/app"),
