@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from tests import capabilities
-from tests.machine.installed import Login, equipped, journal_read, login
+from tests.machine.installed import Chosen, Login, chosen, equipped, journal_read, login
 from tests.machine.machine import SUITES, Machine, booted
 from tests.machine.package import Packages, build, install
 
@@ -65,6 +65,16 @@ def newcomer(fresh: Machine) -> Iterator[Login]:
     """Give the alice of that machine; fail if her CCO leaves unexpected lines in the journal."""
     alice = Login(fresh, "alice")
     with journal_read(alice):
+        yield alice
+
+
+@pytest.fixture
+def served(machine: Machine, equipment: None) -> Iterator[Chosen]:
+    """Start the system's daemon for alice."""
+    with chosen(machine, "alice") as alice:
+        alice.use_upstream()
+        alice.systemctl("start cco")
+        alice.wait_until_ok()
         yield alice
 
 

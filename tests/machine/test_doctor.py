@@ -4,14 +4,12 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
 from cco import units
-from tests.machine.installed import Chosen, Login, chosen
-from tests.machine.machine import Machine
+from tests.machine.installed import Chosen, Login
 from tests.machine.test_units import GAVE_UP, LISTENING, RUNNING
 
 Findings = dict[str, dict[str, Any]]
@@ -162,15 +160,6 @@ def test_port_of_somebody_else(alice: Login) -> None:
     assert bad(found) == {"port-taken"}
     assert found["port-taken"]["message"] == "port 3000 is taken by uid 1001"
     assert "systemctl --user edit cco-http.socket" in found["port-taken"]["remedy"]
-
-
-@pytest.fixture
-def served(machine: Machine, equipment: None) -> Iterator[Chosen]:
-    with chosen(machine, "alice") as alice:
-        alice.use_upstream()
-        alice.systemctl("start cco")
-        alice.wait_until_ok()
-        yield alice
 
 
 def test_systems_daemon_of_a_login(served: Chosen) -> None:

@@ -2,24 +2,13 @@
 """What knowledge needs of the world outside of the daemon's sandbox."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.machine.installed import Chosen, Login, chosen
-from tests.machine.machine import Machine
+from tests.machine.installed import Chosen, Login
 from tests.unit.orchestration.test_transcript import CONVERSATION, SESSION
 
 SAID = "We decided to keep money in cents."
-
-
-@pytest.fixture
-def served(machine: Machine, equipment: None) -> Iterator[Chosen]:
-    with chosen(machine, "alice") as alice:
-        alice.use_upstream()
-        alice.systemctl("start cco")
-        alice.wait_until_ok()
-        yield alice
 
 
 def compacted(login: Login) -> str:
