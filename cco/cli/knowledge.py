@@ -16,6 +16,8 @@ from cco.client import Client
 from cco.errors import RequestError
 
 ROUTE: Final = "/api/knowledge"
+_QUERY_CHARS: Final = 500
+"""More than the daemon looks for; a request's first line may have 8 KB."""
 _SHOWN_CHARS: Final = 100
 """Of one fact, where several are listed in columns."""
 
@@ -50,7 +52,8 @@ def _store(arguments: argparse.Namespace, client: Client, project: str) -> int:
     if arguments.json:
         show_json(fact)
     else:
-        print(f"stored as {fact['id']}, a {fact['type']} of {fact['project']}")
+        article = "an" if fact["type"][0] in "ai" else "a"
+        print(f"stored as {fact['id']}, {article} {fact['type']} of {fact['project']}")
     return os.EX_OK
 
 
@@ -59,7 +62,7 @@ def _list(arguments: argparse.Namespace, client: Client, project: str) -> int:
     if arguments.type:
         query["type"] = arguments.type
     if arguments.verb == "search":
-        query["q"] = arguments.query
+        query["q"] = arguments.query[:_QUERY_CHARS]
     facts = client.call("GET", f"{ROUTE}?{urlencode(query)}")["facts"]
     if arguments.json:
         show_json(facts)

@@ -61,11 +61,12 @@ class AgentRuns:
         self._load.begin((client_session, agent_id), run.agent)
         self._store.save_agent_run(run)
 
-    def ended(self, client_session: str, agent_id: str, agent_type: str) -> None:
-        """Note that a subagent has ended."""
+    def ended(self, client_session: str, agent_id: str, agent_type: str) -> str:
+        """Note that a subagent has ended; return its name, announced or not."""
         self._load.end((client_session, agent_id))
         run = self._run(client_session, agent_id, agent_type)
         self._store.save_agent_run(replace(run, ended_ns=run.started_ns))
+        return run.agent
 
     def _run(self, client_session: str, agent_id: str, agent_type: str) -> AgentRun:
         """Return a run as of now; the store keeps the earlier of two starts."""

@@ -32,7 +32,7 @@ BYTES_PER_TOKEN: Final = 2
 _MAX_SCANNED: Final = 20_000
 """Characters of a gathered text that are looked at."""
 _MAX_WORDS: Final = 32
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _WORD: Final = re.compile(r"\w+")
 _UNSPACED: Final = re.compile(
     "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"

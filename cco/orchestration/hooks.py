@@ -2,8 +2,8 @@
 """What CCO does when Claude Code reports an event.
 
 A hook never blocks, never decides and never calls a model; an event that CCO does not know, or
-input that is not as expected, is answered with nothing. Nothing is kept of a caller that names no
-session.
+input that is not as expected, is answered with nothing. Of a caller that names no session nothing
+is kept but which agents run.
 """
 
 from collections.abc import Callable, Mapping
@@ -84,11 +84,11 @@ class Hooks:
         if event == "SubagentStart":
             self._runs.started(*run)
         elif event == "SubagentStop":
-            self._runs.ended(*run)
+            agent = self._runs.ended(*run)
             if session is not None:
                 self._recall.learned(
                     session.row.project,
-                    self._runs.name(*run[:2]),
+                    agent,
                     "",
                     texts.get("last_assistant_message", ""),
                     session=session.id,

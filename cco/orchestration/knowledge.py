@@ -30,6 +30,7 @@ MAX_FACTS: Final = 1_000
 MAX_BYTES: Final = 1_000_000
 GATHERED_DAYS: Final = 90
 MEMORY_DAYS: Final = 30
+_BUSY_MS: Final = 500
 _DAY_NS: Final = 86_400_000_000_000
 
 _COLUMNS: Final = "f.id, f.project, f.type, f.text, f.source, f.session, f.created_ns"
@@ -77,6 +78,8 @@ class Knowledge:
         self._now_ns = now_ns
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._is_in_log = False
+        """Whether the write-ahead log still has what was removed: another process was reading."""
 
     def close(self) -> None:
         """Let go of the file; what is asked for afterwards opens it again."""
@@ -260,7 +263,7 @@ class Knowledge:
                 # The index keeps words of what it was told to remove until it is written anew.
                 connection.execute("INSERT INTO facts_search (facts_search) VALUES ('optimize')")
             connection.execute("PRAGMA incremental_vacuum").fetchall()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._is_in_log = True
             return removed
 
         return self._do(remove)
@@ -273,7 +276,13 @@ class Knowledge:
                     if self._connection is None:
                         self._connection = open_writer(self._path, SCHEMA)
                         self._connection.execute("PRAGMA secure_delete = ON").fetchall()
-                    return work(self._connection)
+                        # A session waits meanwhile, and can do without.
+                        self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}").fetchall()
+                    done = work(self._connection)
+                    if self._is_in_log:
+                        emptied = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                        self._is_in_log = any(is_busy for is_busy, *_ in emptied)
+                    return done
                 except (sqlite3.Error, OSError) as error:
                     self._drop()
                     if is_last or not (isinstance(error, sqlite3.Error) and is_damage(error)):

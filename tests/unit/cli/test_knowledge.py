@@ -95,6 +95,15 @@ def test_fact_is_stored_for_the_project_around(
     assert capsys.readouterr().out == "stored as 7, a decision of /p\n"
 
 
+def test_query_of_a_whole_log_is_cut_to_what_is_looked_for(
+    environ: dict[str, str], served: StandIn, project: Path
+) -> None:
+    assert do(environ, "search", "error: ü🚀 " * 5_000) == os.EX_OK
+
+    ((_, query, _),) = asked(served)
+    assert 400 < len(query["q"][0]) <= 500
+
+
 def test_fact_is_read_from_standard_input(
     environ: dict[str, str],
     served: StandIn,

@@ -44,6 +44,7 @@ def test_text_is_kept_without_space_around_it() -> None:
         ("x" * (MAX_TEXT + 1), "decision", "text-too-long"),
         ("a\0b", "decision", "not-text"),
         ("\x1b[31mred", "decision", "not-text"),
+        ("\x9b31mred", "decision", "not-text"),
         ("the key is sk-ant-" + "test-0123456789", "decision", "secret-refused"),
         ("good", "opinion", "unknown-type"),
         ("good", "", "unknown-type"),

@@ -199,3 +199,14 @@ def test_other_prompts_are_answered_with_nothing(
 ) -> None:
     hooks = Hooks(runs, recall, suggest=suggest)
     assert hooks.handle("UserPromptSubmit", {"session_id": "s", "prompt": prompt}) is None
+
+
+def test_report_of_an_agent_whose_start_was_missed_has_its_name(
+    store: Store, recall: Recall, knowledge: Knowledge
+) -> None:
+    runs = AgentRuns(store, now_ns=lambda: 1, name_of=lambda _: "Architect", load=Load(lambda: 0))
+    hooks = Hooks(runs, recall, suggest=suggest)
+    hooks.handle("SubagentStop", {**GOOD, "last_assistant_message": "done"}, session=SESSION)
+
+    (fact,) = knowledge.latest(limit=9)
+    assert fact.source == "Architect"

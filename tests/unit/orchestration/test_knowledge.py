@@ -220,6 +220,19 @@ def test_what_is_forgotten_is_gone_from_the_disk(knowledge: Knowledge, path: Pat
     assert knowledge.search("filler", limit=9)
 
 
+def test_what_is_forgotten_while_somebody_reads_is_gone_when_they_are(
+    knowledge: Knowledge, path: Path
+) -> None:
+    fact = store(knowledge, "unforgettablexyz is a word of its own")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM facts").fetchall() == [(1,)]
+        knowledge.forget(fact.id)
+    knowledge.latest(limit=9)
+
+    assert not any(b"unforgettablexyz" in part.read_bytes() for part in path.parent.iterdir())
+
+
 def test_number_is_bounded_and_the_least_valuable_go(
     knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
