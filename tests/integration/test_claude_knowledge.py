@@ -43,7 +43,7 @@ def place() -> Iterator[Place]:
 @contextmanager
 def interactive(place: Place) -> Iterator[Terminal]:
     """Launch Claude Code in a terminal, with every tool in its first request."""
-    words = ["run", "--", "--model", MODELS["sonnet"], "--allowedTools", "Write,TaskCreate"]
+    words = ["run", "--", "--model", MODELS["sonnet"], "--allowedTools", "Write,TaskCreate,Bash"]
     environ = place.environ(CLAUDE_CODE_DISABLE_TERMINAL_TITLE="1", ENABLE_TOOL_SEARCH="false")
     socket = place.base / "tmux"
     with terminal([*CCO, *words], socket=socket, environ=environ, directory=place.project) as shown:
@@ -97,6 +97,27 @@ def test_what_was_decided_is_in_the_request_after_a_compaction(place: Place) -> 
         assert kept in after.partition("SessionStart:compact hook success")[2], kept
     (memory,) = memories(place)
     assert memory["project"] == str(place.project)
+
+
+def test_what_was_typed_while_a_tool_ran_survives_a_compaction(place: Place) -> None:
+    meanwhile = "Please spell zirconium with a z"
+    is_typed = place.base / "typed"
+    with interactive(place) as shown:
+        waiting = f"until [ -e {is_typed} ]; do sleep 0.1; done"
+        shown.enter(f'offline: tool Bash {{"command":"{waiting}","description":"wait"}}')
+        shown.wait_for("Running")
+        shown.enter(meanwhile)
+        is_typed.touch()
+        shown.wait_for("Bash answered")
+        shown.enter("/compact")
+        shown.wait_for("Compacted")
+        shown.enter("And now go on")
+        wait_until(lambda: "And now go on" in said(place), "the next request is there")
+        shown.enter("/exit")
+
+    (path,) = place.home.rglob("projects/*/*.jsonl")
+    assert '"queued_command"' in path.read_text()
+    assert meanwhile in said(place).partition("SessionStart:compact hook success")[2]
 
 
 def test_next_session_is_told_what_agents_reported(place: Place) -> None:
