@@ -2,9 +2,10 @@
 """What is known of each project, and what a compaction must not take from a session.
 
 The one place where CCO keeps text of a session: facts that the user stores, results that agents
-report, and of each compacted session the user's requests, decisions, open tasks and changed files.
-It lies in `knowledge.db` beside the ledger, 0600; log and ledger hold none of it. Nothing in it was
-made by a model call of ours, and what looks like a secret is never in it.
+report, and of each compacted session the user's requests, decisions, open tasks and changed files;
+of the others, where their transcripts are. It lies in `knowledge.db` beside the ledger, 0600; log
+and ledger hold none of it. Nothing in it was made by a model call of ours, and what looks like a
+secret is never in it.
 
 Kept is, of each project, at most `MAX_FACTS` facts and `MAX_BYTES` of text. What is too much goes:
 what was gathered before what the user stored, the least valuable type first, the oldest first. What
@@ -35,12 +36,10 @@ _DAY_NS: Final = 86_400_000_000_000
 
 _COLUMNS: Final = "f.id, f.project, f.type, f.text, f.source, f.session, f.created_ns"
 _ADD: Final = (
-    "INSERT INTO facts AS f (project, type, text, source, session, created_ns)"
-    " VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO facts (project, type, text, source, session, created_ns) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (project, text) DO UPDATE SET type = excluded.type, session = excluded.session,"
     " created_ns = excluded.created_ns,"
-    f" source = CASE f.source WHEN '{USER}' THEN f.source ELSE excluded.source END"
-    f" RETURNING {_COLUMNS.replace('f.', '')}"
+    f" source = CASE source WHEN '{USER}' THEN source ELSE excluded.source END"
 )
 _RANK: Final = f"CASE type {' '.join(f'WHEN {t!r} THEN {n}' for n, t in enumerate(TYPES))} END"
 """0 is the most valuable type."""
@@ -63,6 +62,15 @@ class Memory(NamedTuple):
     client_session: str
     project: str
     text: str
+
+
+class Place(NamedTuple):
+    """Where the conversation of a launch is written down."""
+
+    launch: str
+    client_session: str
+    project: str
+    path: str
 
 
 class Knowledge:
@@ -96,8 +104,11 @@ class Knowledge:
 
         def add(connection: sqlite3.Connection) -> Fact:
             with _transaction(connection):
-                given = (project, type_, text, source, session, now_ns)
-                [row] = connection.execute(_ADD, given).fetchall()
+                connection.execute(_ADD, (project, type_, text, source, session, now_ns))
+                [row] = connection.execute(
+                    f"SELECT {_COLUMNS} FROM facts f WHERE project = ? AND text = ?",
+                    (project, text),
+                ).fetchall()
                 fact = Fact(*row)
                 connection.execute(
                     "DELETE FROM facts WHERE source <> ? AND created_ns < ?",
@@ -179,7 +190,7 @@ class Knowledge:
         Raises:
             StoreError: the database cannot be used.
         """
-        tables = ("memories", "facts")
+        tables = ("memories", "places", "facts")
         return self._remove([f"DELETE FROM {table} WHERE project = ?" for table in tables], project)
 
     def stats(self, *, project: str | None = None) -> dict[str, Any]:
@@ -221,18 +232,15 @@ class Knowledge:
         Raises:
             StoreError: the database cannot be used.
         """
-        now_ns = self._now_ns()
+        self._save("memories", "saved_ns", memory)
 
-        def save(connection: sqlite3.Connection) -> None:
-            with _transaction(connection):
-                connection.execute(
-                    "INSERT OR REPLACE INTO memories VALUES (?, ?, ?, ?, ?)", (*memory, now_ns)
-                )
-                connection.execute(
-                    "DELETE FROM memories WHERE saved_ns < ?", (now_ns - MEMORY_DAYS * _DAY_NS,)
-                )
+    def save_place(self, place: Place) -> None:
+        """Keep where a conversation is written down, for as long as a memory.
 
-        self._do(save)
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        self._save("places", "noted_ns", place)
 
     def memory(self, launch: str) -> Memory | None:
         """Return what was saved of a launch's conversation.
@@ -240,13 +248,36 @@ class Knowledge:
         Raises:
             StoreError: the database cannot be used.
         """
-        row = self._do(
-            lambda connection: connection.execute(
-                "SELECT launch, client_session, project, text FROM memories WHERE launch = ?",
-                (launch,),
-            ).fetchone()
-        )
+        row = self._find("SELECT launch, client_session, project, text FROM memories", launch)
         return Memory(*row) if row else None
+
+    def place(self, launch: str) -> Place | None:
+        """Return where a launch's conversation is written down.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        row = self._find("SELECT launch, client_session, project, path FROM places", launch)
+        return Place(*row) if row else None
+
+    def _save(self, table: str, moment: str, row: Memory | Place) -> None:
+        now_ns = self._now_ns()
+
+        def save(connection: sqlite3.Connection) -> None:
+            with _transaction(connection):
+                connection.execute(
+                    f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?)", (*row, now_ns)
+                )
+                connection.execute(
+                    f"DELETE FROM {table} WHERE {moment} < ?", (now_ns - MEMORY_DAYS * _DAY_NS,)
+                )
+
+        self._do(save)
+
+    def _find(self, select: str, launch: str) -> Sequence[str] | None:
+        sql = f"{select} WHERE launch = ?"
+        rows = self._do(lambda connection: connection.execute(sql, (launch,)).fetchall())
+        return rows[0] if rows else None
 
     def _facts(self, sql: str, values: tuple[object, ...]) -> list[Fact]:
         rows = self._do(lambda connection: connection.execute(sql, values).fetchall())

@@ -32,6 +32,16 @@ CREATE TABLE memories (
     saved_ns INTEGER NOT NULL             -- unix ns
 ) WITHOUT ROWID
 """
+_PLACES: Final = """
+CREATE TABLE places (
+    -- Where a launch's conversation is written down, for a daemon that was restarted meanwhile.
+    launch TEXT PRIMARY KEY,              -- launch of cco
+    client_session TEXT NOT NULL,         -- Claude Code's id of the conversation
+    project TEXT NOT NULL,                -- canonical path
+    path TEXT NOT NULL,                   -- of the transcript
+    noted_ns INTEGER NOT NULL             -- unix ns
+) WITHOUT ROWID
+"""
 _SEARCH: Final = (
     (
         "CREATE VIRTUAL TABLE facts_search USING fts5(text, content='facts', content_rowid='id',"
@@ -51,6 +61,7 @@ SCHEMA: Final = Schema(
     application_id=0x63636F6B,  # ccok
     migrations=(
         (_FACTS, "CREATE INDEX facts_by_time ON facts (project, created_ns)", _MEMORIES, *_SEARCH),
+        (_PLACES,),
     ),
     remedy="Move knowledge.db, in the state directory of CCO, away",
 )

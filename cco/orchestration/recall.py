@@ -20,7 +20,7 @@ from cco.config import Knowledge as Settings
 from cco.errors import StoreError
 from cco.orchestration import transcript
 from cco.orchestration.facts import BYTES_PER_TOKEN, MAX_SOURCE, condensed, section, shown
-from cco.orchestration.knowledge import Knowledge, Memory
+from cco.orchestration.knowledge import Knowledge, Memory, Place
 from cco.orchestration.sessions import Session
 from cco.orchestration.transcript import Extract
 
@@ -117,11 +117,19 @@ class Recall:
             return
         with self._lock:
             known = self._places.get(session.id)
-            if known is None or known.path != found:
-                self._places[session.id] = _Place(client_session, found)
-            self._places.move_to_end(session.id)
-            while len(self._places) > MAX_PLACES:
-                self._places.popitem(last=False)
+            if known and known.path == found:
+                self._places.move_to_end(session.id)
+                return
+        self._take_place(session, _Place(client_session, found))
+        project = session.row.project
+        if self._settings(project).enabled:
+            try:
+                self._knowledge.save_place(Place(session.id, client_session, project, path))
+            except (
+                StoreError,
+                UnicodeEncodeError,
+            ):  # only a restart before a compaction would tell
+                log.debug("where a conversation lies is not kept")
 
     def before_compaction(self, session: Session) -> None:
         """Save what a compaction must not take from a session."""
@@ -163,11 +171,26 @@ class Recall:
         # A fact that was found twice has its first place.
         return section(_KNOWN, dict.fromkeys(map(shown, found)), cap_bytes)
 
-    def _memory(self, session: Session, cap_bytes: int) -> str:
-        """Return what was saved of a session, nothing of another conversation."""
+    def _take_place(self, session: Session, place: _Place) -> None:
+        with self._lock:
+            self._places[session.id] = place
+            self._places.move_to_end(session.id)
+            while len(self._places) > MAX_PLACES:
+                self._places.popitem(last=False)
+
+    def _place(self, session: Session) -> _Place | None:
+        """Return where a conversation is, as hooks told this daemon or the one before."""
         with self._lock:
             place = self._places.get(session.id)
+        if place is None and (kept := self._knowledge.place(session.id)):
+            place = _Place(kept.client_session, Path(kept.path))
+            self._take_place(session, place)
+        return place
+
+    def _memory(self, session: Session, cap_bytes: int) -> str:
+        """Return what was saved of a session, nothing of another conversation."""
         try:
+            place = self._place(session)
             memory = self._knowledge.memory(session.id)
         except StoreError as error:
             log.warning("nothing is told of what was saved: %s", error.message)
@@ -186,15 +209,13 @@ class Recall:
     def _read(self, session: Session) -> None:
         """Read and keep what a session's transcript holds, if it has grown since."""
         project = session.row.project
-        with self._lock:
-            place = self._places.get(session.id)
-        if place is None or not self._settings(project).enabled:
+        if not self._settings(project).enabled:
             return
         try:
-            size = place.path.stat().st_size
-        except (OSError, ValueError):
-            return
-        if size == place.saved_size:
+            place = self._place(session)
+            if place is None or place.saved_size == (size := place.path.stat().st_size):
+                return
+        except (OSError, ValueError, StoreError):
             return
         extract = transcript.read(place.path, uid=self._uid)
         if extract is None or extract == Extract():

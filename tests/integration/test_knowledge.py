@@ -90,6 +90,16 @@ def test_compaction_leaves_a_record_whether_or_not_it_was_announced(
     assert json.loads(cco.run("knowledge", "stats", "--json").stdout)["memories"] == 1
 
 
+def test_compaction_leaves_a_record_though_the_daemon_was_restarted_meanwhile(cco: Daemon) -> None:
+    cco.start()
+    mine = cco.launch()
+    path = transcript(cco)
+    assert post(cco, mine, "UserPromptSubmit", transcript_path=str(path), prompt="go on")[0] == 204
+    assert cco.run("daemon", "restart").returncode == 0
+
+    assert SAID in told(cco, mine, "compact")
+
+
 def test_transcripts_of_every_kind_are_answered_at_once(cco: Daemon) -> None:
     cco.start()
     mine = cco.launch()

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from cco.errors import NotFound, StoreError
 from cco.orchestration import knowledge as knowledge_module
 from cco.orchestration.facts import TYPES, USER, Fact
-from cco.orchestration.knowledge import GATHERED_DAYS, MEMORY_DAYS, Knowledge, Memory
+from cco.orchestration.knowledge import GATHERED_DAYS, MEMORY_DAYS, Knowledge, Memory, Place
 from cco.orchestration.knowledge_schema import SCHEMA
 
 ExpectLog = Callable[[str], None]
@@ -316,6 +317,35 @@ def test_memory_of_a_launch_is_the_last_one(knowledge: Knowledge) -> None:
     assert knowledge.memory("a") == last
     assert knowledge.memory("b") is None
     assert knowledge.stats()["memories"] == 1
+
+
+def test_place_of_a_launch_is_the_last_one_and_goes_with_its_project(
+    knowledge: Knowledge, clock: Clock
+) -> None:
+    first = Place("a", "c1", "/p", "/home/alice/.claude/projects/-p/c1.jsonl")
+    last = first._replace(client_session="c2", path="/home/alice/.claude/projects/-p/c2.jsonl")
+    for place in (first, last, first._replace(launch="b", project="/q")):
+        knowledge.save_place(place)
+
+    assert knowledge.place("a") == last
+    assert knowledge.stats()["memories"] == 0
+    knowledge.forget_project("/p")
+    assert knowledge.place("a") is None
+    clock.now_ns += (MEMORY_DAYS + 1) * DAY_NS
+    knowledge.save_place(last)
+    assert knowledge.place("b") is None
+
+
+def test_knowledge_of_an_earlier_version_is_kept(path: Path, clock: Clock) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        replace(SCHEMA, migrations=SCHEMA.migrations[:1]).migrate(old)
+        old.execute("INSERT INTO facts VALUES (1, '/p', 'issue', 'kept', 'user', '', 1)")
+    knowledge = Knowledge(path, now_ns=clock)
+
+    assert texts(knowledge.search("kept", limit=9)) == ["kept"]
+    assert knowledge.place("a") is None
+    knowledge.close()
 
 
 def test_stats_count(knowledge: Knowledge) -> None:

@@ -20,7 +20,7 @@ def connection() -> Iterator[sqlite3.Connection]:
         yield opened
 
 
-@pytest.mark.parametrize("table", ["facts", "memories"])
+@pytest.mark.parametrize("table", ["facts", "memories", "places"])
 def test_every_column_is_commented(connection: sqlite3.Connection, table: str) -> None:
     [sql] = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     columns = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()

@@ -209,6 +209,32 @@ def test_restarted_daemon_remembers(
     assert "We decided to use SQLite." in again.after_compaction(SESSION, ROOM)
 
 
+def test_compaction_that_a_restarting_daemon_missed_leaves_a_record(
+    recall: Recall, knowledge: Knowledge, wishes: Wishes, file: Path
+) -> None:
+    note(recall, file)  # by the prompt; PreCompact finds nobody
+    again = Recall(
+        knowledge,
+        settings=lambda project: wishes.settings,
+        is_sharing=lambda: True,
+        uid=os.getuid(),
+    )
+
+    assert "We decided to use SQLite." in again.after_compaction(SESSION, ROOM)
+    assert knowledge.memory(SESSION.id) is not None
+
+
+def test_place_that_no_database_can_hold_disturbs_nobody(
+    recall: Recall, knowledge: Knowledge
+) -> None:
+    name = "half a character \ud800"
+    recall.note_place(SESSION, client_session=name, path=f"/home/projects/x/{name}.jsonl")
+    recall.before_compaction(SESSION)
+
+    assert knowledge.place(SESSION.id) is None
+    assert knowledge.memory(SESSION.id) is None
+
+
 def test_paths_that_are_no_transcripts_are_not_noted(
     recall: Recall, knowledge: Knowledge, tmp_path: Path
 ) -> None:
@@ -281,6 +307,7 @@ def test_nothing_is_told_or_kept_where_it_is_switched_off(
     assert recall.after_compaction(SESSION, ROOM) == ""
     assert recall.remembered("/p", "money") == ""
     assert knowledge.memory(SESSION.id) is None
+    assert knowledge.place(SESSION.id) is None
 
 
 def test_what_fits_a_task_comes_first(recall: Recall, knowledge: Knowledge) -> None:
