@@ -29,12 +29,14 @@ from typing import Any, Final
 from cco.orchestration.facts import Newest
 
 TAIL_BYTES: Final = 2 * 1024 * 1024
-"""What one context window holds takes about as much; of one line `_COUNTED` bytes count at most."""
+"""What one context window holds takes about as much; each line counts `_LEAST` bytes and
+`_MOST` at most."""
 MAX_TAIL_BYTES: Final = 16 * 1024 * 1024
 """With all of the long lines; one with an image may have megabytes."""
 PARSED_BYTES: Final = 256 * 1024
 _BLOCK_BYTES: Final = 256 * 1024
-_COUNTED: Final = 64 * 1024
+_LEAST: Final = 256
+_MOST: Final = 64 * 1024
 _MAX_LINE: Final = 512 * 1024
 _MAX_TASK_LINE: Final = 16 * 1024
 """Of what TaskCreate answers; longer results of tools are none."""
@@ -157,7 +159,7 @@ def _entries(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     """Yield the entries that may matter, in the order of their lines, while there is budget."""
     tail, budget = TAIL_BYTES, PARSED_BYTES
     for line in lines:
-        tail -= min(len(line), _COUNTED)
+        tail -= max(_LEAST, min(len(line), _MOST))
         if tail < 0:
             return
         if not _may_matter(line) or len(text := _without_images(line)) > _MAX_LINE:

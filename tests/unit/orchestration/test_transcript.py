@@ -314,6 +314,14 @@ def test_line_longer_than_all_that_is_read_is_passed_over(file: Path) -> None:
     assert read(file, uid=os.getuid()) == Extract(requests=("lately",))
 
 
+@pytest.mark.parametrize("junk", [b"\n", b"{}\n", b'{"user"\n'])
+def test_millions_of_short_lines_take_no_time(junk: bytes, file: Path) -> None:
+    """Time-outs of the suite would tell: to look at each of them took a minute."""
+    file.write_bytes(junk * (20_000_000 // len(junk)) + user("lately"))
+
+    assert read(file, uid=os.getuid()) == Extract(requests=("lately",))
+
+
 def test_what_lies_far_back_is_not_looked_at(file: Path) -> None:
     bulk = result({"stdout": "x" * 10_000}, text="x" * 10_000)
     file.write_bytes(user("too long ago") + bulk * 110 + user("lately"))
