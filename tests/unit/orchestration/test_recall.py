@@ -62,14 +62,18 @@ def wishes() -> Wishes:
     return Wishes()
 
 
-@pytest.fixture
-def recall(knowledge: Knowledge, wishes: Wishes) -> Recall:
+def make_recall(knowledge: Knowledge, wishes: Wishes) -> Recall:
     return Recall(
         knowledge,
         settings=lambda project: wishes.settings,
         is_sharing=lambda: wishes.is_sharing,
         uid=os.getuid(),
     )
+
+
+@pytest.fixture
+def recall(knowledge: Knowledge, wishes: Wishes) -> Recall:
+    return make_recall(knowledge, wishes)
 
 
 @pytest.fixture
@@ -199,12 +203,7 @@ def test_restarted_daemon_remembers(
 ) -> None:
     note(recall, file)
     recall.before_compaction(SESSION)
-    again = Recall(
-        knowledge,
-        settings=lambda project: wishes.settings,
-        is_sharing=lambda: True,
-        uid=os.getuid(),
-    )
+    again = make_recall(knowledge, wishes)
 
     assert "We decided to use SQLite." in again.after_compaction(SESSION, ROOM)
 
@@ -213,12 +212,7 @@ def test_compaction_that_a_restarting_daemon_missed_leaves_a_record(
     recall: Recall, knowledge: Knowledge, wishes: Wishes, file: Path
 ) -> None:
     note(recall, file)  # by the prompt; PreCompact finds nobody
-    again = Recall(
-        knowledge,
-        settings=lambda project: wishes.settings,
-        is_sharing=lambda: True,
-        uid=os.getuid(),
-    )
+    again = make_recall(knowledge, wishes)
 
     assert "We decided to use SQLite." in again.after_compaction(SESSION, ROOM)
     assert knowledge.memory(SESSION.id) is not None
