@@ -13,6 +13,7 @@ Fields of the journal beside those of the library, each only where it is known:
     CODE              of the error, as the documentation lists them
 
 A warning that is said again within `QUIET_S` is counted instead, and the count told with the next.
+Of anything else no more than `FLOOD` lines are written in `SPAN_S`, but for those of DEBUG.
 """
 
 import logging
@@ -29,6 +30,9 @@ QUIET_S: Final = 60.0
 """For so long after a warning the same one is only counted."""
 MAX_COUNTED: Final = 256
 """Different warnings that are counted at once."""
+FLOOD: Final = 500
+"""Lines that a process writes in `SPAN_S` at most; a day has a few."""
+SPAN_S: Final = 30.0
 
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 """Fields of the request that the current thread serves; empty outside of one."""
@@ -94,6 +98,7 @@ def setup(environ: Mapping[str, str], *, stream: TextIO, debug: bool = False) ->
         handler.setFormatter(_Formatter(shown if stream.isatty() else f"%(asctime)s {shown}"))
     handler.addFilter(_add_fields)
     handler.addFilter(Repeats())
+    handler.addFilter(Flood())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     level = _LEVELS.get(environ.get("SYSTEMD_LOG_LEVEL", ""), logging.INFO)
@@ -148,8 +153,44 @@ class Repeats(logging.Filter):
             if len(self._said) > MAX_COUNTED:
                 del self._said[next(iter(self._said))]
         if left_out:
-            record.msg, record.args = f"{text} (and {left_out} times since the last)", None
+            _add(record, f"and {left_out} times since the last")
         return True
+
+
+class Flood(logging.Filter):
+    """Cuts off a flood of different lines, and says so.
+
+    `LogRateLimitBurst=` of a unit counts in the system's manager only (tried: systemd 252 and 257),
+    and for a file nobody counts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._since_s = 0.0
+        self._count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is to be written; the last one tells that others are not."""
+        if record.levelno < logging.INFO:
+            return True
+        with self._lock:
+            left_out = 0
+            if not 0 <= record.created - self._since_s < SPAN_S:
+                left_out = max(0, self._count - FLOOD)
+                self._since_s, self._count = record.created, 0
+            self._count += 1
+            count = self._count
+        if left_out:
+            _add(record, f"{left_out} lines before it were left out")
+        if count == FLOOD:
+            _add(record, f"a flood: what follows within {SPAN_S:.0f} s is left out")
+        return count <= FLOOD
+
+
+def _add(record: logging.LogRecord, words: str) -> None:
+    """Add words to what a record says."""
+    record.msg, record.args = f"{record.getMessage()} ({words})", None
 
 
 def is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:

@@ -13,7 +13,18 @@ from typing import Any
 
 import pytest
 
-from cco.log import MAX_COUNTED, QUIET_S, Repeats, _about, begin, redact, setup, tell_about
+from cco.log import (
+    FLOOD,
+    MAX_COUNTED,
+    QUIET_S,
+    Flood,
+    Repeats,
+    _about,
+    begin,
+    redact,
+    setup,
+    tell_about,
+)
 
 log = logging.getLogger("somewhere")
 KEY = "sk-ant-api03-abcDEF_123-secret"
@@ -306,3 +317,32 @@ def test_many_different_warnings_are_not_remembered_for_ever() -> None:
 
     assert not repeats.filter(at(1001, str(MAX_COUNTED)))
     assert repeats.filter(at(1001, "0"))
+
+
+def test_flood_is_cut_off_and_tells_so() -> None:
+    flood = Flood()
+    lines = [at(1000 + number / 100, f"line {number}", logging.INFO) for number in range(600)]
+    told = [record.getMessage() for record in lines if flood.filter(record)]
+
+    assert told[:-1] == [f"line {number}" for number in range(FLOOD - 1)]
+    assert told[-1] == "line 499 (a flood: what follows within 30 s is left out)"
+    assert flood.filter(at(1029, level=logging.DEBUG))  # whoever asks for those wants all
+    later = at(1030)
+    assert flood.filter(later)
+    assert later.getMessage() == "no connection (100 lines before it were left out)"
+
+
+def test_clock_that_is_set_back_silences_nobody() -> None:
+    flood = Flood()
+    for number in range(FLOOD + 1):
+        flood.filter(at(1000, str(number)))
+
+    assert flood.filter(at(900))
+
+
+def test_percent_signs_of_a_told_line_stay() -> None:
+    flood = Flood()
+    lines = [at(1000, f"{number} %s 100%") for number in range(FLOOD)]
+
+    assert all(flood.filter(record) for record in lines)
+    assert lines[-1].getMessage().startswith("499 %s 100% (a flood")
