@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from cco import paths
@@ -15,7 +16,10 @@ from cco.cli.background import SUPERVISE
 from cco.cli.output import show_json
 from cco.cli.service import Service
 from cco.cli.stats import parse_since
-from cco.errors import NotFound, Unavailable
+from cco.errors import Denied, NotFound, Unavailable
+
+JOURNALS: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
+"""Have a directory for each machine."""
 
 RUNNING: Final = 0
 AILING: Final = 1
@@ -86,6 +90,8 @@ def _status(service: Service, *, as_json: bool) -> int:
         print(f"  serves   {told['serves']}, so only systemd can tell how it is")
     for name, state in told["units"].items():
         print(f"  {name}: {state}")
+    if is_silent(told):
+        print("  the daemon does not answer; see: cco daemon logs, or: cco daemon restart")
     if health := told["health"]:
         print(f"  version  {health['version']}, up {health['uptimeSeconds']:.0f} s")
         print(f"  gateway  {health['http']['url'] or 'no HTTP listener'}")
@@ -112,7 +118,8 @@ def judge(service: Service) -> tuple[int, dict[str, Any]]:
     if other and not has_failed:
         status = STOPPED if is_down else RUNNING
     elif health is None:
-        status = AILING if has_failed or supervisor is not None else STOPPED
+        is_up = supervisor is not None or (manager is not None and not is_down)
+        status = AILING if has_failed or is_up else STOPPED
     else:
         status = AILING if has_failed or health["status"] != "ok" else RUNNING
     return status, {
@@ -125,11 +132,18 @@ def judge(service: Service) -> tuple[int, dict[str, Any]]:
     }
 
 
+def is_silent(told: Mapping[str, Any]) -> bool:
+    """Say whether a daemon is there and does not answer, by what `judge` has told."""
+    has_failed = "failed" in told["units"].values()
+    return told["status"] == "ailing" and told["health"] is None and not has_failed
+
+
 def _logs(service: Service, arguments: argparse.Namespace) -> int:
     """Show the journal by becoming `journalctl`, or the log file where there is no journal."""
     manager = service.manager()
     since = _moment(arguments.since) if arguments.since else ""
     if manager is not None:
+        _check_journal()
         words = ["--lines", str(arguments.lines)]
         words += ["--follow"] if arguments.follow else []
         words += ["--since", f"{since.replace('T', ' ')} UTC"] if since else []
@@ -151,6 +165,22 @@ def _logs(service: Service, arguments: argparse.Namespace) -> int:
     for line in shown:
         print(line, end="")
     return os.EX_OK
+
+
+def _check_journal() -> None:
+    """Check that this login may read the journal: of one that it may not, `journalctl` is silent.
+
+    Raises:
+        Denied: it lies in memory only, where no user has a part of their own.
+    """
+    found = [one for place in JOURNALS for one in place.glob("*")]
+    if found and not any(os.access(one, os.R_OK | os.X_OK) for one in found):
+        raise Denied(
+            "journal-closed",
+            "the journal is in memory only, and so for root and the group systemd-journal",
+            hint="Run: sudo journalctl -t cco; to keep it: sudo mkdir /var/log/journal,"
+            " sudo systemctl restart systemd-journald",
+        )
 
 
 def _from(lines: Iterable[str], since: str) -> Iterator[str]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from cco import __version__, build, configfile, fuse, ports, units
 from cco.cli import claude, findings
 from cco.cli.credential import Sources
-from cco.cli.daemon import judge
+from cco.cli.daemon import is_silent, judge
 from cco.cli.enable import lingers
 from cco.cli.findings import Finding, Level, good, of_error
 from cco.cli.service import Service
@@ -148,8 +148,8 @@ class Examination:
             yield good(
                 "daemon", f"the system's daemon is {told['status']} and serves another login"
             )
-        elif told["supervisorPid"]:
-            message = f"the daemon (pid {told['supervisorPid']}) does not answer"
+        elif is_silent(told):
+            message = "the daemon is there, and does not answer"
             yield Finding("daemon-silent", Level.FAIL, message, "cco daemon restart")
         else:
             yield good("daemon", "the daemon does not run; `cco` starts it when it is needed")

@@ -223,6 +223,7 @@ GOOD, ILL = health(), health(status="degraded")
         # with systemd: its word counts
         (ACTIVE, None, GOOD, 0, True),
         (ACTIVE, None, ILL, 1, True),
+        (ACTIVE, None, None, 1, True),  # it hangs
         (ACTIVE | {"cco-http.socket": "failed"}, None, GOOD, 1, True),  # a taken port
         (ACTIVE | {"cco.service": "failed"}, None, None, 1, False),
         # a question would start it by its socket
@@ -232,7 +233,7 @@ GOOD, ILL = health(), health(status="degraded")
         (dict.fromkeys(units.ALL, "inactive"), 7, GOOD, 0, True),
     ],
 )
-def testjudgement(
+def test_judgement(
     states: dict[str, str] | None,
     pid: int | None,
     told: Any,
@@ -249,9 +250,19 @@ def testjudgement(
 
 
 def test_states_of_units_are_shown(where: paths.Paths, capsys: Capture) -> None:
-    daemon._status(Judged(where, states=ACTIVE, pid=None, told=None), as_json=False)
+    daemon._status(Judged(where, states=ACTIVE, pid=None, told=GOOD), as_json=False)
 
-    assert "  cco-vfs.service: active\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "  cco-vfs.service: active\n" in shown
+    assert "does not answer" not in shown
+
+
+@pytest.mark.parametrize(("states", "pid"), [(ACTIVE, None), (None, 7)])
+def test_daemon_that_hangs_is_not_told_as_stopped(
+    states: dict[str, str] | None, pid: int | None, where: paths.Paths, capsys: Capture
+) -> None:
+    assert daemon._status(Judged(where, states=states, pid=pid, told=None), as_json=False) == 1
+    assert "the daemon does not answer; see: cco daemon logs" in capsys.readouterr().out
 
 
 # The log.
@@ -299,6 +310,15 @@ def test_log_since_a_span_as_for_statistics(
     where.log_file.write_text("".join(lines))
     assert do(environ, "logs", "--since", "1h") == 0
     assert capsys.readouterr().out == lines[1]
+
+
+def test_journal_that_may_be_read_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "JOURNALS", (tmp_path / "none", tmp_path))
+    daemon._check_journal()  # there is no systemd
+    (tmp_path / "machine").mkdir()
+    daemon._check_journal()
 
 
 def test_less_than_no_lines_is_no_number_of_lines(

@@ -117,6 +117,18 @@ def test_something_else_at_the_socket_is_told(environ: dict[str, str]) -> None:
         assert examine(environ)["daemon-garbled"].level == "fail"
 
 
+def test_daemon_that_is_there_and_silent_is_told(environ: dict[str, str]) -> None:
+    class Silent(Service):
+        def supervisor(self) -> int | None:
+            return os.getpid()
+
+    uid = os.getuid()
+    service = Silent(paths.locate(environ, uid=uid), environ=environ, uid=uid)
+    found = {one.code: one for one in Examination(service, environ, uid=uid).run()}
+    assert found["daemon-silent"].remedy == "cco daemon restart"
+    assert "daemon" not in found
+
+
 def test_old_claude_code_is_told(environ: dict[str, str], tmp_path: Path) -> None:
     make_claude(tmp_path / "claude", version="1.0.0 (Claude Code)")
     assert examine(environ)["claude-too-old"].remedy == "Update it: claude update"
