@@ -12,7 +12,7 @@ import cco
 from cco import units
 from tests import capabilities
 from tests.capabilities import ROOT
-from tests.machine.installed import Login, equipped
+from tests.machine.installed import Chosen, Login, equipped, journal_read
 from tests.machine.machine import Machine
 from tests.machine.package import NEXT, Packages, install
 from tests.machine.test_units import (
@@ -108,6 +108,31 @@ def test_package_lives_from_installation_to_purge(newcomer: Login, packages: Pac
     assert files(fresh) - before - ALLOWED == set()
     # What is alice's stays hers.
     assert fresh.run("find ~ -name cco.db -o -name cco.toml").stdout.count("\n") == 2
+
+
+@pytest.mark.timeout(300)
+def test_package_of_the_systems_daemon_is_upgraded_under_traffic_and_purged(
+    fresh: Machine, packages: Packages
+) -> None:
+    alice = Chosen(fresh, "alice")
+    before = files(fresh)
+    install(fresh, packages.deb)
+    with equipped(fresh), journal_read(alice):
+        alice.use_upstream()
+        alice.root("cco daemon enable --system --user alice && systemctl start cco")
+        settle(alice)
+        mounted = alice.main_pid(units.MOUNT)
+        counts = upgrade(alice, packages.next_deb, "apt-get -q -y install")
+        assert counts["unix"].keys() == counts["tcp"].keys() == {"ok"}, counts
+        settle(alice)
+        assert alice.health()["version"] == NEXT
+        assert alice.main_pid(units.MOUNT) != mounted  # the mount is the new one too
+
+        # from one step to the next while it runs
+        alice.root("DEBIAN_FRONTEND=noninteractive apt-get -q -y purge cco")
+    left = "pgrep --full '[m] cco.(daemon|vfs)'; ls -d /run/cco /run/cco.sock"
+    assert fresh.run(f"{left}; grep fuse.cco /proc/self/mountinfo").stdout == ""
+    assert files(fresh) - before - ALLOWED == set()
 
 
 def upgrade(alice: Login, package: Path, command: str) -> dict[str, dict[str, int]]:
