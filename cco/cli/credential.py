@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where each upstream's key comes from, and whether that place is secure; reads no key."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,8 @@ class Sources:
                 )
             case "LoadCredentialEncrypted" | "SetCredentialEncrypted":
                 return good("credential", f"{whose} is encrypted, and decrypted by systemd alone")
+            case "LoadCredential" if is_system and not os.access(Path(source).parent, os.X_OK):
+                return good("credential", f"{whose} is in {source}, which is closed to this login")
             case "LoadCredential" if source.startswith("/"):
                 return self._file(whose, Path(source), f"is loaded by systemd from {source}")
             case "LoadCredential" | "ImportCredential":

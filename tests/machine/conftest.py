@@ -46,10 +46,22 @@ def alice(machine: Machine, equipment: None) -> Iterator[Login]:
 @pytest.fixture
 def running(alice: Login) -> Login:
     """Start alice's CCO."""
-    alice.use_upstream()
-    alice.systemctl("start cco")
-    alice.wait_until_ok()
+    alice.start()
     return alice
+
+
+@pytest.fixture
+def elected(machine: Machine, equipment: None) -> Iterator[Chosen]:
+    """Give alice, whom the system's daemon is to serve; it does not run."""
+    with chosen(machine, "alice") as alice:
+        yield alice
+
+
+@pytest.fixture
+def served(elected: Chosen) -> Chosen:
+    """Start the system's daemon, which serves alice."""
+    elected.start()
+    return elected
 
 
 @pytest.fixture(params=SUITES)
@@ -65,16 +77,6 @@ def newcomer(fresh: Machine) -> Iterator[Login]:
     """Give the alice of that machine; fail if her CCO leaves unexpected lines in the journal."""
     alice = Login(fresh, "alice")
     with journal_read(alice):
-        yield alice
-
-
-@pytest.fixture
-def served(machine: Machine, equipment: None) -> Iterator[Chosen]:
-    """Start the system's daemon for alice."""
-    with chosen(machine, "alice") as alice:
-        alice.use_upstream()
-        alice.systemctl("start cco")
-        alice.wait_until_ok()
         yield alice
 
 

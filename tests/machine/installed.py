@@ -171,6 +171,12 @@ class Login:
         url = f"http://127.0.0.1:{port}"
         self.write_settings(f'[[upstream]]\nname = "offline"\nbase_url = "{url}"')
 
+    def start(self) -> None:
+        """Start this user's CCO with the offline upstream, and wait until it serves."""
+        self.use_upstream()
+        self.systemctl("start cco")
+        self.wait_until_ok()
+
     def launch(self, words: str = "") -> Session:
         """Become a session: `cco run` with `CLAUDE`, in a unit of its own."""
         self.run("rm -f ~/launched")

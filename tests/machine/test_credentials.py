@@ -2,19 +2,23 @@
 """API keys in a booted machine: which ways lead to the upstream, and where none may be found."""
 
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from cco import units
 from cco.cli.findings import USER_CREDS_SYSTEMD, version_of
-from tests.machine.installed import Chosen, Login, chosen
+from tests.capabilities import ROOT
+from tests.machine.installed import Chosen, Login
 from tests.machine.machine import Machine
 
 KEY: Final = "sk-ant-test-planted-in-a-credential"
 PATTERN: Final = KEY.replace("planted", "[p]lanted")
 """Finds the key, and not the command that looks for it."""
+FILE: Final = "/home/alice/.config/cco/company.key"
 PORT: Final = 8101
 
 GAVE_UP: Final = r"code=exited|exit-code|Failed to start|exited with code 4|Shutting down|to load"
@@ -42,22 +46,37 @@ def receiver(machine: Machine, equipment: None) -> Iterator[None]:
     machine.run("systemctl stop receiver", user="root")
 
 
-@pytest.fixture
-def served(machine: Machine, equipment: None) -> Iterator[Chosen]:
-    with chosen(machine, "alice") as served:
-        yield served
+def guide(words: str) -> list[str]:
+    """Return what a line of the guide has in code, for alice, and for root where it says so."""
+    text = (ROOT / "man/howto.md").read_text()
+    [line] = [line for line in text.splitlines() if words in line]
+    spans = re.findall(r"`([^`]+)`", line)
+    return [span.replace("/home/me", "/home/alice").replace("sudo ", "") for span in spans]
 
 
-def use(login: Login, credential: str) -> None:
+YOURS, MACHINES = guide("The directory must be there")
+"""Commands that make directories."""
+
+
+def use(login: Login, setting: str) -> None:
     url = f"http://127.0.0.1:{PORT}"
-    login.write_settings(
-        f'[[upstream]]\nname = "up"\nbase_url = "{url}"\ncredential = "{credential}"'
-    )
+    login.write_settings(f'[[upstream]]\nname = "up"\nbase_url = "{url}"\n{setting}')
 
 
-def write_key(login: Login, *, mode: str = "600") -> None:
-    command = f"mkdir -p .config/cco && cat >.config/cco/up.key && chmod {mode} .config/cco/up.key"
-    login.machine.run(command, user=login.name, stdin=KEY, check=True)
+def write_key(login: Login, command: str, *, user: str = "alice") -> None:
+    login.machine.run(command, user=user, stdin=KEY, check=True)
+
+
+def add_line(login: Login, line: str) -> Path:
+    """Add a line to the daemon's unit, as `systemctl edit` does; return the file."""
+    is_system = isinstance(login, Chosen)
+    user = "root" if is_system else login.name
+    place = "/etc/systemd/system" if is_system else f"{login.home}/.config/systemd/user"
+    file = Path(place, "cco.service.d/key.conf")
+    write = f"mkdir -p {file.parent}; cat >{file}"
+    login.machine.run(write, user=user, stdin=f"[Service]\n{line}\n", check=True)
+    login.systemctl("daemon-reload")
+    return file
 
 
 def key_that_arrives(login: Login) -> str:
@@ -88,64 +107,78 @@ def places_of_the_key(login: Login, *, since: str) -> list[str]:
 
 def test_file_reaches_the_upstream(alice: Login) -> None:
     since = alice.machine.cursor()
-    write_key(alice)
-    use(alice, f"{alice.home}/.config/cco/up.key")
+    command, setting = guide("| any, or none |")
+    alice.run(YOURS, check=True)
+    write_key(alice, command)
+    use(alice, setting)
     alice.systemctl("start cco")
     assert key_that_arrives(alice) == KEY
     assert doctors_word(alice)["level"] == "ok"
-    assert places_of_the_key(alice, since=since) == [f"{alice.home}/.config/cco/up.key"]
+    assert places_of_the_key(alice, since=since) == [FILE]
 
 
 def test_credential_of_a_users_unit_reaches_the_upstream(alice: Login) -> None:
     since = alice.machine.cursor()
-    use(alice, "up")
-    write_key(alice)
-    line = r"[Service]\nLoadCredential=up:%%h/.config/cco/up.key\n"
-    drop_in = "~/.config/systemd/user/cco.service.d"
-    alice.run(f"mkdir -p {drop_in} && printf '{line}' >{drop_in}/key.conf", check=True)
-    alice.systemctl("daemon-reload")
+    line, _, setting = guide("| 252 or later, by its unit |")
+    alice.run(YOURS, check=True)
+    write_key(alice, guide("| any, or none |")[0])
+    use(alice, setting)
+    add_line(alice, line)
     alice.systemctl("start cco")
     assert key_that_arrives(alice) == KEY
     assert doctors_word(alice)["level"] == "ok"
-    assert places_of_the_key(alice, since=since) == [f"{alice.home}/.config/cco/up.key"]
+    assert places_of_the_key(alice, since=since) == [FILE]
 
 
-def test_encrypted_credential_of_the_systems_unit_reaches_the_upstream(served: Chosen) -> None:
-    since = served.machine.cursor()
-    use(served, "up")
-    encrypt = ["systemd-creds", "encrypt", "--name=up", "-", "/etc/cco-up.cred"]
-    served.machine.run(encrypt, user="root", stdin=KEY, check=True)
-    line = r"[Service]\nLoadCredentialEncrypted=up:/etc/cco-up.cred\n"
-    drop_in = "/etc/systemd/system/cco.service.d/key.conf"
+def test_encrypted_credential_of_the_systems_unit_reaches_the_upstream(elected: Chosen) -> None:
+    since = elected.machine.cursor()
+    command, line, _, setting = guide("| the system's |")
+    use(elected, setting)
+    write_key(elected, f"{MACHINES} && {command}", user="root")
+    file = add_line(elected, line)
     try:
-        served.root(f"printf '{line}' >{drop_in}; systemctl daemon-reload; systemctl start cco")
-        assert key_that_arrives(served) == KEY
-        assert "decrypted by systemd alone" in doctors_word(served)["message"]
-        assert places_of_the_key(served, since=since) == []
+        elected.systemctl("start cco")
+        assert key_that_arrives(elected) == KEY
+        assert "decrypted by systemd alone" in doctors_word(elected)["message"]
+        assert places_of_the_key(elected, since=since) == []
     finally:
-        served.root(f"rm {drop_in} /etc/cco-up.cred; systemctl daemon-reload")
+        elected.root(f"rm -r {file} /etc/cco; systemctl daemon-reload")
+
+
+def test_credential_that_only_root_can_reach_is_no_fault_of_the_login(elected: Chosen) -> None:
+    use(elected, 'credential = "up"')
+    closed = "install -d -m 700 /etc/credstore && install -m 600 /dev/stdin /etc/credstore/up"
+    write_key(elected, closed, user="root")
+    file = add_line(elected, "LoadCredential=up:/etc/credstore/up")
+    try:
+        elected.systemctl("start cco")
+        assert key_that_arrives(elected) == KEY
+        found = doctors_word(elected)
+        assert (found["level"], "closed to this login" in found["message"]) == ("ok", True)
+    finally:
+        elected.root(f"rm {file} /etc/credstore/up; systemctl daemon-reload")
 
 
 def test_file_that_others_may_read_starts_nothing(alice: Login) -> None:
     alice.expected += ["is open to others", GAVE_UP]
-    write_key(alice, mode="644")
-    use(alice, f"{alice.home}/.config/cco/up.key")
+    command, setting = guide("| any, or none |")
+    alice.run(YOURS, check=True)
+    write_key(alice, f"{command}; chmod 644 {FILE}")
+    use(alice, setting)
     assert alice.run("systemctl --user start cco").returncode == 1
     found = doctors_word(alice)
-    assert (found["level"], found["remedy"]) == (
-        "fail",
-        f"chmod 600 {alice.home}/.config/cco/up.key",
-    )
+    assert (found["level"], found["remedy"]) == ("fail", f"chmod 600 {FILE}")
 
 
 def test_file_that_systemd_encrypted_for_its_user_reaches_the_upstream_where_it_can(
     alice: Login,
 ) -> None:
     since = alice.machine.cursor()
-    file = f"{alice.home}/.config/cco/up.cred"
-    use(alice, f"encrypted:{file}")
-    encrypt = ["systemd-creds", "--user", "encrypt", "-", file]
-    if alice.machine.run(encrypt, stdin=KEY).returncode != 0:  # systemd 252 knows no --user
+    command, setting = guide("| 256 or later")
+    file = re.findall(r"encrypted:([^\"]+)", setting)[0]
+    alice.run(YOURS, check=True)
+    use(alice, setting)
+    if alice.machine.run(command, stdin=KEY).returncode != 0:  # systemd 252 knows no --user
         alice.expected += ["cannot be decrypted", GAVE_UP]
         alice.run(f"touch {file}", check=True)
         assert alice.run("systemctl --user start cco").returncode == 1

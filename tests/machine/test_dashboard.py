@@ -19,9 +19,7 @@ print(json.dumps([type(reader).__name__, lines, reader.read()]))
 
 
 def test_log_of_the_dashboard_is_the_journal_of_the_units(alice: Login) -> None:
-    alice.use_upstream()
-    alice.systemctl("start cco")
-    alice.wait_until_ok()
+    alice.start()
 
     def read() -> tuple[str, list[list[object]], list[list[object]]]:
         done = alice.run(["/usr/bin/python3", "-I", "-c", READ], check=True)

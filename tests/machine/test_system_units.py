@@ -33,9 +33,8 @@ RIGHTS: Final = "only root may"
 
 
 @pytest.fixture
-def alice(machine: Machine, equipment: None) -> Iterator[Chosen]:
-    with chosen(machine, "alice") as alice:
-        yield alice
+def alice(elected: Chosen) -> Chosen:
+    return elected
 
 
 def test_units_are_valid(alice: Chosen) -> None:
