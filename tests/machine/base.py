@@ -22,6 +22,10 @@ PACKAGES: Final = (
     "man-db",
     "procps",
     "rpm",  # to test the other package
+    # shells that complete our commands
+    "bash-completion",
+    "fish",
+    "zsh",
     # Debian's tests of a package
     "autopkgtest",
     "dpkg-dev",

@@ -5,7 +5,9 @@ import json
 from typing import Final
 
 from cco import units
+from cco.log import FLOOD
 from tests.machine.installed import Login
+from tests.machine.test_doctor import with_mounts
 
 KEY: Final = "sk-ant-api03-planted-in-a-request-of-this-test"
 
@@ -73,6 +75,27 @@ def test_journal_tells_an_outage_once_and_whose_requests_failed(alice: Login) ->
     for since in ("", " --since 1h", " --since 2026-01-01T00:00:00Z"):
         told = alice.cco(f"daemon logs{since}").stdout
         assert "serves /run/user/1000/cco.sock and http://127.0.0.1:3000: 119 agents" in told
+
+
+def test_journal_that_only_root_may_read_is_not_taken_for_an_empty_one(alice: Login) -> None:
+    closed = "mount -t tmpfs t /var/log/journal && mkdir -m 750 /var/log/journal/machine"
+    done = with_mounts(alice, closed, "cco daemon logs")
+    assert (done.returncode, done.stdout) == (77, "")
+    assert "Run: sudo journalctl -t cco;" in done.stderr
+
+
+def test_journal_is_not_flooded(alice: Login) -> None:
+    since = alice.machine.cursor()
+    alice.systemctl("start cco")
+    told = """'{"pid": '$$', "cwd": "/", "project": "/"}'"""
+    urls = "'http://localhost/api/sessions?[1-700]'"
+    alice.run(f"curl -so /dev/null --unix-socket {alice.socket} -d {told} {urls}", check=True)
+    entries = alice.machine.journal(
+        since=since, SYSLOG_IDENTIFIER="cco", LOGGER="cco.orchestration.sessions"
+    )
+    begun = [str(entry["MESSAGE"]) for entry in entries]
+    assert 400 < len(begun) <= FLOOD
+    assert begun[-1] == "a session begins in / (a flood: what follows within 30 s is left out)"
 
 
 def test_launch_gives_claude_code_its_environment(alice: Login) -> None:

@@ -3,9 +3,13 @@
 
 import re
 import shutil
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from cco import units
+from cco.api.services import HOUSEKEEPING_S
 from tests.capabilities import ROOT
+from tests.machine.installed import Chosen, Login
 from tests.machine.machine import Machine
 from tests.machine.package import Packages
 
@@ -48,7 +52,10 @@ def test_autopkgtest_passes(machine: Machine) -> None:
     assert re.search(r"^smoke +PASS$", done.stdout, re.MULTILINE)
 
 
-def test_piuparts_installs_upgrades_and_purges(machine: Machine, packages: Packages) -> None:
+def test_piuparts_installs_upgrades_and_purges_beside_a_systems_daemon_that_is_silent(
+    served: Chosen, packages: Packages
+) -> None:
+    machine, since = served.machine, served.machine.cursor()
     place = machine.root / "var/tmp/piuparts"
     for directory in (place, place / "earlier", place / "scripts"):
         directory.mkdir(mode=0o755)
@@ -60,3 +67,16 @@ def test_piuparts_installs_upgrades_and_purges(machine: Machine, packages: Packa
     assert done.returncode == 0, told
     assert "PASS: Installation and purging test." in told
     assert "PASS: Installation, upgrade and purging tests." in told
+    # meanwhile nobody has asked CCO for anything, and it kept house
+    machine.wait(lambda: uptime_s(served) > HOUSEKEEPING_S, "housekeeping", timeout_s=60)
+    entries = machine.journal(since=since)
+    assert [one["MESSAGE"] for one in entries if is_ours(one)] == []
+
+
+def uptime_s(login: Login) -> float:
+    return float(login.health()["uptimeSeconds"])
+
+
+def is_ours(entry: Mapping[str, Any]) -> bool:
+    """Say whether an entry of the journal is from our units, or about them."""
+    return not {entry.get("_SYSTEMD_UNIT"), entry.get("UNIT")}.isdisjoint(units.ALL)

@@ -4,6 +4,7 @@
 import json
 import re
 import shlex
+import subprocess
 from typing import Any, Final
 
 import pytest
@@ -29,12 +30,17 @@ def doctor(login: Login, *, wrap: str = "", user: str = "") -> Findings:
     return {one["code"]: one for one in told["findings"]}
 
 
-def with_mounts(login: Login, prepare: str) -> Findings:
-    """Return what it finds where some mounts are others than usual, for this command alone."""
+def with_mounts(login: Login, prepare: str, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where some mounts are others than usual, for this command alone."""
     become = "setpriv --reuid=alice --regid=alice --init-groups env HOME=/home/alice"
-    become += f" XDG_RUNTIME_DIR={login.runtime} cco doctor --json"
-    command = f"unshare --mount sh -c {shlex.quote(f'{prepare} && exec {become}')}"
-    told = json.loads(login.machine.run(command, user="root").stdout)
+    become += f" XDG_RUNTIME_DIR={login.runtime} {command}"
+    script = f"unshare --mount sh -c {shlex.quote(f'{prepare} && exec {become}')}"
+    return login.machine.run(script, user="root")
+
+
+def doctor_with_mounts(login: Login, prepare: str) -> Findings:
+    """Return what it finds there."""
+    told = json.loads(with_mounts(login, prepare, "cco doctor --json").stdout)
     return {one["code"]: one for one in told["findings"]}
 
 
@@ -43,9 +49,7 @@ def bad(found: Findings) -> set[str]:
 
 
 def test_nothing_is_wrong_with_a_daemon_that_runs(alice: Login) -> None:
-    alice.use_upstream()
-    alice.systemctl("start cco")
-    alice.wait_until_ok()
+    alice.start()
     found = doctor(alice)
     assert bad(found) == set()
     assert {"systemd", "user-manager", "units", "fuse", "mount", "version", "claude"} <= set(found)
@@ -96,7 +100,7 @@ def test_device_that_may_not_be_opened(alice: Login) -> None:
 )
 def test_what_a_host_lacks(alice: Login, prepare: str, code: str, remedy: str) -> None:
     alice.run("mkdir -p ~/.local")
-    found = with_mounts(alice, prepare)
+    found = doctor_with_mounts(alice, prepare)
     assert bad(found) == {code}
     assert found[code]["remedy"] == remedy
 
@@ -105,7 +109,7 @@ def test_what_a_host_lacks(alice: Login, prepare: str, code: str, remedy: str) -
 
 
 def test_host_without_systemd_is_told_and_no_fault(alice: Login) -> None:
-    found = with_mounts(alice, "mount -t tmpfs t /run/systemd")
+    found = doctor_with_mounts(alice, "mount -t tmpfs t /run/systemd")
     assert bad(found) == set()
     assert "systemd is not init here, so CCO supervises itself" in found["init"]["message"]
 
@@ -144,6 +148,20 @@ def test_units_that_failed(alice: Login) -> None:
     found = doctor(alice)
     assert bad(found) == {"unit-failed", "config-unknown-key"}
     assert "systemctl --user restart cco.service" in found["unit-failed"]["remedy"]
+
+
+def test_daemon_that_hangs_is_not_taken_for_one_that_is_stopped(running: Login) -> None:
+    worker = running.worker_pid()
+    look = f"kill -STOP {worker}; cco daemon status & cco doctor --json >doctor; wait $!; echo $?"
+    done = running.run(f"{look}; cat doctor; rm doctor; kill -CONT {worker}", check=True)
+    status, _, told = done.stdout.partition("\n1\n")
+    assert status.startswith("CCO is ailing\n")
+    assert status.endswith(
+        "the daemon does not answer; see: cco daemon logs, or: cco daemon restart"
+    )
+    found = {one["code"]: one for one in json.loads(told)["findings"]}
+    assert bad(found) == {"daemon-silent"}
+    assert found["daemon-silent"]["remedy"] == "cco daemon restart"
 
 
 # Who else is there

@@ -70,9 +70,7 @@ with socket.create_connection(("127.0.0.1", 3000)) as sock:
 def alice(machine: Machine) -> Iterator[Login]:
     """Run alice's CCO for all tests of this file: none changes it."""
     with equipped(machine), login(machine, "alice") as alice:
-        alice.use_upstream()
-        alice.systemctl("start cco")
-        alice.wait_until_ok()
+        alice.start()
         yield alice
 
 
@@ -193,14 +191,20 @@ def test_token_of_a_session_that_has_ended_opens_nothing(alice: Login) -> None:
     assert "Permission denied" in alice.read("CLAUDE.md", token=token).stderr
 
 
-@pytest.mark.parametrize("how", ["half", "all"])
-def test_connection_whose_owner_cannot_be_told_is_refused(
-    alice: Login, session: Session, how: str
+@pytest.mark.parametrize(("user", "status"), [("alice", 200), ("root", 403)])
+def test_connection_that_its_owner_has_half_closed_is_still_theirs(
+    machine: Machine, alice: Login, user: str, status: int
 ) -> None:
+    request = "GET /health HTTP/1.1\r\nHost: localhost:3000\r\nConnection: close\r\n\r\n"
+    words = ["/usr/bin/python3", "-c", LETTING_GO, str(alice.worker_pid()), request, "half"]
+    answer = machine.run(words, user=user, check=True).stdout
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+
+
+def test_connection_whose_owner_cannot_be_told_is_refused(alice: Login, session: Session) -> None:
     request = f"DELETE /api/sessions/{session.id} HTTP/1.1\r\nHost: localhost:3000\r\n\r\n"
-    words = ["/usr/bin/python3", "-c", LETTING_GO, str(alice.worker_pid()), request, how]
-    answer = alice.run(words, check=True).stdout
-    assert answer.startswith("HTTP/1.1 403 ") if how == "half" else answer == ""
+    words = ["/usr/bin/python3", "-c", LETTING_GO, str(alice.worker_pid()), request, "all"]
+    alice.run(words, check=True)
     for _ in range(3):  # what came before them has been dealt with
         listed = json.loads(alice.fetch("http://localhost:3000/api/sessions")[1])["sessions"]
         assert [one["id"] for one in listed] == [session.id]
@@ -255,9 +259,21 @@ def test_stop_of_a_daemon_without_port_leaves_nothing_failed(bob: Login) -> None
     assert bob.cco("daemon status").returncode == 3
 
 
+def test_enabled_daemon_starts_when_its_user_logs_in(machine: Machine, bob: Login) -> None:
+    bob.expected.append("Address already in use|cco-http.socket|CCO HTTP socket")
+    enabled = bob.cco("daemon enable").stdout.splitlines()
+    assert enabled[0].startswith("CCO starts when you log in")
+    assert enabled[1].endswith("sudo loginctl enable-linger bob")
+    assert bob.states() == ("inactive",) * len(units.ALL)
+    machine.run("systemctl restart user@1001.service", user="root", check=True)  # out and in
+    running = ("active", "active", "active", "failed")
+    machine.wait(lambda: bob.states() == running, "bob's CCO")
+    assert bob.read("health").stdout == "OK\n"
+
+
 def test_logout_takes_all_of_it_down(machine: Machine, bob: Login) -> None:
     bob.expected.append("Address already in use|cco-http.socket|CCO HTTP socket")
     bob.cco("daemon start")
     machine.run("systemctl stop user@1001.service", user="root", check=True)
-    left = f"ls -d {bob.runtime}; grep {bob.runtime} /proc/self/mountinfo; pgrep --uid bob"
+    left = f"ls -d {bob.runtime}/cco*; grep {bob.runtime}/cco /proc/self/mountinfo; pgrep --uid bob"
     machine.wait(lambda: machine.run(left, user="root").stdout == "", "nothing of bob's")
