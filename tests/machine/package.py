@@ -3,6 +3,7 @@
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,10 +28,17 @@ class Packages:
 
 def build(output: Path) -> Packages:
     """Build them into a directory, and have lintian and rpmlint judge them."""
-    _build(output=output)
-    _build("--version", NEXT, "deb", "rpm", output=output)
-    debs = (output / f"cco_{version}_all.deb" for version in (cco.__version__, NEXT))
-    rpms = (output / f"cco-{version}-1.noarch.rpm" for version in (cco.__version__, NEXT))
+    upgrade = output / "next"
+    with ThreadPoolExecutor() as pool:  # each waits for a process
+        builds = [
+            pool.submit(_build, output=output),
+            pool.submit(_build, "--version", NEXT, "deb", "rpm", output=upgrade),
+        ]
+        for each in builds:
+            each.result()
+    places = ((output, cco.__version__), (upgrade, NEXT))
+    debs = (place / f"cco_{version}_all.deb" for place, version in places)
+    rpms = (place / f"cco-{version}-1.noarch.rpm" for place, version in places)
     return Packages(*debs, *rpms)
 
 
