@@ -41,8 +41,11 @@ class Image:
         return set(run(self.machine, f"{ask}; {ask} --global; :").split())
 
     def left(self) -> list[str]:
-        """Return what is there beside what was, and the database of rpm."""
-        changed = r"\( ! -type d -o -name '*cco*' \) ! -path '*rpm*'"
+        """Return what is there beside what was, and the database of rpm.
+
+        A device marks what has gone, such as an empty directory of the shells.
+        """
+        changed = r"\( ! -type d -o -name '*cco*' \) ! -type c ! -path '*rpm*'"
         return run(self.machine, f"find /run/image/upper {changed}").splitlines()
 
 
