@@ -117,4 +117,5 @@ _PROBES: Final[dict[str, Callable[[], str | None]]] = {
     "tmux": lambda: _program("tmux"),
     "debian-urwid": lambda: _module("urwid"),
     "dbus": lambda: _program("dbus-daemon"),
+    "git": lambda: _program("git"),
 }

@@ -189,7 +189,7 @@ class Examination:
         if is_ours or not number:
             yield good("port", "Claude Code's port is ours")
             return
-        if other := self._other_manager():
+        if other := self._other_manager(number):
             command = "sudo systemctl" if other.scope == "--system" else "systemctl --user"
             name = other.scope.removeprefix("--")
             message = f"CCO's socket of the {name} manager has port {number}"
@@ -207,14 +207,15 @@ class Examination:
             return
         yield good("port", f"port {number} is free")
 
-    def _other_manager(self) -> units.Manager | None:
-        """Return the service manager beside the one in use that listens for Claude Code."""
+    def _other_manager(self, port: int) -> units.Manager | None:
+        """Return the service manager beside the one in use whose CCO has a port."""
         environ = {name: self._environ[name] for name in self._environ if name != "CCO_RUNTIME_DIR"}
         for is_system in (False, True):
             manager = units.find(environ, uid=self._uid, is_system=is_system)
             if manager is None or (self._manager and manager.scope == self._manager.scope):
                 continue
-            if manager.states([units.SOCKETS[1]]).get(units.SOCKETS[1]) == "active":
+            is_active = manager.states([units.SOCKETS[1]]).get(units.SOCKETS[1]) == "active"
+            if is_active and f":{port} " in manager.property(units.SOCKETS[1], "Listen"):
                 return manager
         return None
 

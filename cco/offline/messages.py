@@ -10,12 +10,17 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from cco.errors import RequestError
 
 QUOTE_CHARS: Final = 4000
 """So much of a tool's result is quoted in the answer."""
+MAX_DEPTH: Final = 200
+"""So deep may lists and objects of a body be nested: whoever walks them recurses, and how deep that
+may go is another number in each version of Python.
+"""
 
 _REMINDER: Final = re.compile(r"<system-reminder>.*?(?:</system-reminder>|\Z)", re.DOTALL)
 
@@ -67,7 +72,7 @@ def parse_body(data: bytes) -> dict[str, Any]:
     """Read a body as a JSON object.
 
     Raises:
-        RequestError: it is not UTF-8, not JSON or not an object.
+        RequestError: it is not UTF-8, not JSON, not an object or nested too deeply.
     """
     try:
         body = json.loads(data.decode("utf-8"))
@@ -75,6 +80,8 @@ def parse_body(data: bytes) -> dict[str, Any]:
         raise RequestError("offline-json", f"The body is not JSON that can be read: {exc}") from exc
     if not isinstance(body, dict):
         raise RequestError("offline-json", "The body must be a JSON object")
+    if _is_deep(body):
+        raise RequestError("offline-json", f"The body is nested more than {MAX_DEPTH} levels deep")
     return body
 
 
@@ -113,6 +120,15 @@ def parse_request(data: bytes, *, counting: bool = False) -> Ask:
         results=results,
         schema=schema or {},
     )
+
+
+def _is_deep(body: dict[str, Any]) -> bool:
+    """Say whether lists and objects are nested deeper than they may be."""
+    level: list[Any] = [body]
+    for _ in range(MAX_DEPTH):
+        inner = [value.values() if isinstance(value, dict) else value for value in level]
+        level = [value for value in chain.from_iterable(inner) if isinstance(value, dict | list)]
+    return bool(level)
 
 
 def _purpose(

@@ -83,8 +83,6 @@ class Run:
                     return self.refuse(404, f"{NOTICE} There is nothing at {method} {path}")
         except RequestError as exc:
             return self.refuse(400, exc.message)
-        except RecursionError:
-            return self.refuse(400, "The body is nested too deeply")
 
     def _messages(self, ask: Ask) -> Reply:
         ident = self._next_id()

@@ -77,6 +77,7 @@ def test_what_cannot_be_told_is_unknown(package: Path, files: dict[str, str]) ->
     assert read(package) == Build("unknown", DATE)
 
 
+@pytest.mark.needs("git")
 def test_linked_worktree_is_read_too(tmp_path: Path) -> None:
     # Its .git is a file that names a directory, whose branches are in the common one.
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com", "-C", str(tmp_path / "a")]

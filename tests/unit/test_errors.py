@@ -5,6 +5,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
@@ -15,8 +16,9 @@ from cco.cli import main as cli_main
 from cco.errors import CcoError
 from cco.gateway import errors as gateway_errors
 from cco.tui.feed import Answer, Query
-from tests.capabilities import ROOT
 from tests.unit.tui import samples
+
+PACKAGE: Final = Path(errors.__file__).parent
 
 KEBAB: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -58,12 +60,12 @@ class Raised(NamedTuple):
 
 def raised() -> Iterator[Raised]:
     names = {"CcoError", *(kind.__name__ for kind in classes())}
-    for path in sorted((ROOT / "cco").rglob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
                 name = node.func.id if isinstance(node.func, ast.Name) else node.func.attr
                 if (name in names or name == "kind") and len(node.args) >= 2:
-                    file = str(path.relative_to(ROOT))
+                    file = str(path.relative_to(PACKAGE.parent))
                     yield Raised(file, node.lineno, node.args[0], node.args[1])
 
 
@@ -125,7 +127,7 @@ def test_most_particular_class_comes_first(kinds: list[type[CcoError]]) -> None:
 
 def test_the_base_is_never_raised() -> None:
     # It stands in no table.
-    for path in sorted((ROOT / "cco").rglob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py")):
         assert "raise CcoError(" not in path.read_text(encoding="utf-8"), path
 
 

@@ -418,13 +418,14 @@ def test_status_of_claude_code_is_ours(tmp_path: Path) -> None:
 
 
 def test_launch_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
+    where = str(Path(errors.__file__).parents[1])
     script = (
         "import sys; from cco.cli import main, run; from cco import configfile;"
         "from pathlib import Path; configfile.load({}, config=Path('/none'), etc=Path('/none'));"
         "print([name for name in ('difflib', 'tomllib', 'shutil') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {script}"],
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({where!r}); {script}"],
         capture_output=True,
         text=True,
         check=True,

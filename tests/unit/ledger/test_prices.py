@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import cco
 from cco.ledger.prices import Prices
 from cco.ledger.usage import Usage
 
@@ -36,7 +37,7 @@ def test_golden_case_costs_what_the_table_says(case: dict[str, Any]) -> None:
 
 
 def test_every_listed_model_resolves_to_itself() -> None:
-    listed = json.loads((Path(__file__).parents[3] / "cco/ledger/data/prices.json").read_text())
+    listed = json.loads((Path(cco.__file__).parent / "ledger/data/prices.json").read_text())
 
     for model in listed["models"]:
         assert PRICES.resolve(model) == model

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cco.errors import RequestError
-from cco.offline.messages import QUOTE_CHARS, Ask, Purpose, Result, parse_request
+from cco.offline.messages import MAX_DEPTH, QUOTE_CHARS, Ask, Purpose, Result, parse_request
 
 REMINDER = "<system-reminder>\noffline: status 500\n</system-reminder>"
 
@@ -125,13 +125,15 @@ def test_tool_names_are_those_offered() -> None:
         b"[]",
         b"\xff\xfe",
         b'{"model": "m"}',
-        b'{"model": 7, "messages": [1], "max_tokens": 1}',
+        b'{"model": 7, "messages": [{}], "max_tokens": 1}',
         b'{"model": "m", "messages": [], "max_tokens": 1}',
         b'{"model": "m", "messages": {}, "max_tokens": 1}',
-        b'{"model": "m", "messages": [1]}',
-        b'{"model": "m", "messages": [1], "max_tokens": 0}',
-        b'{"model": "m", "messages": [1], "max_tokens": true}',
-        b'{"model": "m", "messages": [1], "max_tokens": "1"}',
+        b'{"model": "m", "messages": [{}]}',
+        b'{"model": "m", "messages": [{}], "max_tokens": 0}',
+        b'{"model": "m", "messages": [{}], "max_tokens": true}',
+        b'{"model": "m", "messages": [{}], "max_tokens": "1"}',
+        b'{"model": "m", "messages": [1], "max_tokens": 1}',
+        b'{"model": "m", "messages": [{}], "max_tokens": 1, "system": [1]}',
         b"[" * 100_000,
         b'{"model": ' + b"1" * 5000 + b"}",
     ],
@@ -143,3 +145,15 @@ def test_what_cannot_be_answered_is_refused(body: bytes) -> None:
 
 def test_counting_wants_no_max_tokens() -> None:
     assert parse_request(b'{"model": "m", "messages": [{}]}', counting=True).model == "m"
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_depth_has_the_same_limit_on_every_python(opening: str, closing: str) -> None:
+    def nested(levels: int) -> bytes:
+        value = opening * levels + "1" + closing * levels
+        return f'{{"model": "m", "messages": [{{"content": {value}}}]}}'.encode()
+
+    around = 3  # the body, its messages and the one among them
+    assert parse_request(nested(MAX_DEPTH - around), counting=True).model == "m"
+    with pytest.raises(RequestError, match=f"more than {MAX_DEPTH} levels deep"):
+        parse_request(nested(MAX_DEPTH - around + 1), counting=True)

@@ -8,6 +8,7 @@ import pytest
 
 from cco.offline.answer import NOTICE
 from cco.offline.count import Usage
+from cco.offline.messages import MAX_DEPTH
 from cco.offline.run import MODELS, Run
 from cco.offline.wire import Reply
 
@@ -122,7 +123,7 @@ def test_ids_are_never_repeated() -> None:
         b"not json",
         b"[" * 5000 + b"]" * 5000,
         b'{"model": "m", "max_tokens": 1, "messages": [1]}',
-        b'{"model": "m", "max_tokens": 1, "messages": [{}], "system": '
+        b'{"model": "m", "max_tokens": 1, "messages": [{}], "tools": '
         + b"[" * 900
         + b"]" * 900
         + b"}",
@@ -134,6 +135,15 @@ def test_an_impossible_body_gets_a_400_with_a_message(body: bytes) -> None:
     assert status == 400
     assert document["error"]["type"] == "invalid_request_error"
     assert document["error"]["message"]
+
+
+def test_the_deepest_body_is_answered() -> None:
+    deep: object = 1
+    for _ in range(MAX_DEPTH - 2):
+        deep = [deep]
+
+    assert post(Run(mark="t"), make_body("offline: status 529 times=1", tools=deep))[0] == 529
+    assert post(Run(mark="t"), make_body(tools=deep))[0] == 200
 
 
 @pytest.mark.parametrize(("query", "length"), [("", 8), ("?limit=1000", 8), ("?limit=3", 3)])

@@ -96,7 +96,6 @@ def test_suggestions_are_right(router: Router, show: Callable[[str], None]) -> N
 def test_index_never_reads_the_tasks_that_it_is_judged_by() -> None:
     done = subprocess.run(
         [sys.executable, "-c", OPENED],
-        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,

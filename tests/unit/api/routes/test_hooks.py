@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.capabilities import ROOT
 from tests.unit.api.house import House, error_of
 
 START = {"session_id": "s", "agent_id": "a", "agent_type": "cco:chief-architect"}
@@ -46,4 +45,3 @@ def test_every_hook_that_is_rendered_is_served(shared_house: House) -> None:
                     path = hook["url"].removeprefix("http://127.0.0.1:3000")
                     assert path == f"/api/hooks/{event}"
                     assert shared_house.ask("POST", path, {}).status_code == 204
-    assert (ROOT / "cco").is_dir()
