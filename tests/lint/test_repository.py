@@ -165,7 +165,7 @@ def test_no_text_names_a_place_of_one_machine() -> None:
     top = ROOT.parts[1]
     if top not in PLACES:
         places.add(f"/{top}/")
-    # Not inside a longer path: a tree may well lie in /src.
+    # Not inside a longer path: a tree may well lie in "src" of the root.
     pattern = re.compile(rf"(?<![\w.*/-])(?:{'|'.join(map(re.escape, sorted(places)))})")
     named = [f"{path}: {one}" for path, text in texts().items() for one in pattern.findall(text)]
     assert not named, "\n".join(named)
