@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cco.errors import ConfigError, Unavailable
+from cco.errors import ConfigError, RequestError, Unavailable
 
 SOCKET: Final = "cco.sock"
 """Name of the daemon's Unix socket."""
@@ -150,6 +150,20 @@ def make_runtime(paths: Paths, *, uid: int) -> None:
             "runtime-unsafe",
             f"others may write to the runtime directory {runtime}",
             hint=f"Remove it, or run: chmod 700 {runtime}",
+        )
+
+
+def check_state(state: Path, *, uid: int, name: str) -> None:
+    """Check that a login may have the state of the system's daemon.
+
+    Raises:
+        RequestError: what was kept there is another login's.
+    """
+    if state.exists() and state.stat().st_uid != uid and any(state.iterdir()):
+        raise RequestError(
+            "foreign-state",
+            f"{state} holds the ledger of another login, which {name} would take over",
+            hint=f"Run: cco daemon disable --system; mv {state} {state}.old",
         )
 
 

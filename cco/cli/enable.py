@@ -14,6 +14,7 @@ from typing import Final
 from cco import units
 from cco.cli.service import Service
 from cco.errors import Denied, RequestError, Unavailable
+from cco.paths import check_state
 
 ETC: Final = Path("/etc/systemd/system")
 STATE: Final = Path("/var/lib/cco")
@@ -135,12 +136,7 @@ def _check_login(name: str) -> None:
         raise RequestError(
             "no-such-user", f"there is no login '{name}'", hint="See: getent passwd"
         ) from exc
-    if STATE.exists() and STATE.stat().st_uid != wanted.pw_uid and any(STATE.iterdir()):
-        raise RequestError(
-            "foreign-state",
-            f"{STATE} holds the ledger of another login, which {name} would take over",
-            hint=f"Run: cco daemon disable --system; mv {STATE} {STATE}.old",
-        )
+    check_state(STATE, uid=wanted.pw_uid, name=name)
 
 
 def _manager(service: Service) -> units.Manager:

@@ -17,7 +17,7 @@ from cco.cli.background import START_S, Background
 from cco.cli.output import tell
 from cco.client import Client
 from cco.errors import Denied, Unavailable
-from cco.paths import Paths, make_runtime
+from cco.paths import Paths, check_state, make_runtime
 
 MOUNT_S: Final = 10.0
 """Longest wait for the mount once the daemon answers."""
@@ -90,7 +90,9 @@ class Service:
         Raises:
             Unavailable: it does not come up, with its own reason.
             ConfigError: its settings cannot be used.
+            RequestError: it would take over another login's ledger.
         """
+        self.check_state()
         manager = self.manager()
         if manager is not None:
             return self._start_unit(manager)
@@ -114,7 +116,9 @@ class Service:
         Raises:
             Unavailable: it does not come up, with its own reason.
             ConfigError: its settings cannot be used; nothing was stopped.
+            RequestError: as for `start`.
         """
+        self.check_state()
         manager = self.manager()
         if manager is not None and self.other():
             manager.run("restart", units.SERVICE, units.MOUNT)
@@ -211,6 +215,15 @@ class Service:
         manager = self.manager() if self._uid == 0 and self.paths.is_system else None
         login = manager.property(units.SERVICE, "User") if manager else ""
         return "" if login in ("", "0", pwd.getpwuid(0).pw_name) else login
+
+    def check_state(self) -> None:
+        """Check that root's own daemon would not take over what one for a login has left.
+
+        Raises:
+            RequestError: it would; systemd even makes root the owner of all of it.
+        """
+        if self._uid == 0 and self.paths.is_system and not self.other():
+            check_state(self.paths.state, uid=0, name="root")
 
     def _start_unit(self, manager: units.Manager) -> bool:
         """Start the daemon's unit, unless it runs, as a unit or otherwise."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cco.errors import ConfigError, Unavailable
-from cco.paths import Paths, locate, make_runtime
+from cco.errors import ConfigError, RequestError, Unavailable
+from cco.paths import Paths, check_state, locate, make_runtime
 
 HOME = {"HOME": "/home/ada"}
 STATE = "/home/ada/.local/state/cco"
@@ -248,3 +248,15 @@ def test_directory_too_deep_for_a_socket_is_refused(tmp_path: Path) -> None:
 
     assert caught.value.code == "runtime-too-long"
     assert not deep.exists()
+
+
+@pytest.mark.needs("root")
+def test_state_of_another_login_is_not_taken_over(tmp_path: Path) -> None:
+    check_state(tmp_path / "none", uid=0, name="root")
+    os.chown(tmp_path, USER, USER)
+    check_state(tmp_path, uid=0, name="root")  # empty, so there is nothing to take
+    (tmp_path / "cco.db").touch()
+    check_state(tmp_path, uid=USER, name="ada")
+    with pytest.raises(RequestError, match="which root would take over") as caught:
+        check_state(tmp_path, uid=0, name="root")
+    assert caught.value.code == "foreign-state"
