@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from cco import paths
+from cco import paths, units
 from cco.cli import enable
 from cco.cli.background import SUPERVISE
 from cco.cli.output import show_json
@@ -134,8 +134,8 @@ def judge(service: Service) -> tuple[int, dict[str, Any]]:
 
 def is_silent(told: Mapping[str, Any]) -> bool:
     """Say whether a daemon is there and does not answer, by what `judge` has told."""
-    has_failed = "failed" in told["units"].values()
-    return told["status"] == "ailing" and told["health"] is None and not has_failed
+    is_there = told["supervisorPid"] is not None or told["units"].get(units.SERVICE) == "active"
+    return is_there and not told["serves"] and told["health"] is None
 
 
 def _logs(service: Service, arguments: argparse.Namespace) -> int:

@@ -14,8 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from cco import __version__, build, configfile, fuse, ports, units
+from cco import __version__, build, configfile, fuse, paths, ports, units
 from cco.cli import claude, findings
+from cco.cli.background import Background
 from cco.cli.credential import Sources
 from cco.cli.daemon import is_silent, judge
 from cco.cli.enable import lingers
@@ -151,6 +152,9 @@ class Examination:
         elif is_silent(told):
             message = "the daemon is there, and does not answer"
             yield Finding("daemon-silent", Level.FAIL, message, "cco daemon restart")
+        elif told["units"].get(units.SERVICE) == "activating":
+            message = "the daemon is starting, or tries to again and again"
+            yield Finding("daemon-starting", Level.WARN, message, "cco daemon logs")
         else:
             yield good("daemon", "the daemon does not run; `cco` starts it when it is needed")
         yield from self._other_daemon()
@@ -168,6 +172,9 @@ class Examination:
 
     def _other_daemon(self) -> Iterator[Finding]:
         """Tell of a second daemon of this user."""
+        if stray := self._stray():
+            message = f"a second daemon of yours runs in {stray}, of a login without a manager"
+            yield Finding("second-daemon", Level.WARN, message, _stop_command(stray))
         try:
             owner = SYSTEM_SOCKET.lstat().st_uid
         except OSError:
@@ -177,6 +184,14 @@ class Examination:
             yield Finding(
                 "second-daemon", Level.WARN, message, "cco daemon stop; cco daemon disable"
             )
+
+    def _stray(self) -> Path | None:
+        """Return where a daemon lives that a login without manager and runtime directory began."""
+        kept = {name: self._environ[name] for name in ("TMPDIR",) if name in self._environ}
+        there = paths.locate(kept, uid=self._uid, logins=Path("/nonexistent"))
+        if there.runtime == self._paths.runtime or "CCO_RUNTIME_DIR" in self._environ:
+            return None
+        return there.runtime if Background(there, kept).holder() else None
 
     def _port(self, told: Mapping[str, Any]) -> Iterator[Finding]:
         """Tell who has the port of Claude Code, unless it is ours."""
@@ -200,10 +215,10 @@ class Examination:
             edit = f"{self._paths.config}/cco.toml: [server] port = {number + 1}"
             if self._manager is not None:
                 edit = units.edit_command(units.SOCKETS[1], is_system=self._paths.is_system)
+            stray = self._stray()
+            stop = _stop_command(stray) if stray else "Stop it"
             message = f"port {number} is taken by {owner}"
-            yield Finding(
-                "port-taken", Level.FAIL, message, f"Stop it, or take another one: {edit}"
-            )
+            yield Finding("port-taken", Level.FAIL, message, f"{stop}, or take another one: {edit}")
             return
         yield good("port", f"port {number} is free")
 
@@ -224,7 +239,11 @@ class Examination:
         looked_at = dict.fromkeys(configfile.files(self._environ, config=config), False)
         looked_at[config] = False
         if not self._service.other():  # whose state it is, and nobody else's
-            looked_at |= dict.fromkeys((state, state / "cco.db", self._paths.log_file), True)
+            try:
+                self._service.check_state()
+                looked_at |= dict.fromkeys((state, state / "cco.db", self._paths.log_file), True)
+            except CcoError as error:
+                yield of_error(error, level=Level.WARN)
         wrong = [
             found
             for path, is_private in looked_at.items()
@@ -256,6 +275,10 @@ class Examination:
             yield of_error(error)
             return
         yield good("claude", f"Claude Code {'.'.join(map(str, version))} at {path}")
+
+
+def _stop_command(runtime: Path) -> str:
+    return f"CCO_RUNTIME_DIR={runtime} cco daemon stop"
 
 
 def _said(command: list[str], environ: Mapping[str, str]) -> str:

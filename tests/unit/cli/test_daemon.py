@@ -257,12 +257,20 @@ def test_states_of_units_are_shown(where: paths.Paths, capsys: Capture) -> None:
     assert "does not answer" not in shown
 
 
-@pytest.mark.parametrize(("states", "pid"), [(ACTIVE, None), (None, 7)])
+@pytest.mark.parametrize(
+    ("states", "pid", "is_silent"),
+    [(ACTIVE, None, True), (None, 7, True), (ACTIVE | {units.SERVICE: "activating"}, None, False)],
+)
 def test_daemon_that_hangs_is_not_told_as_stopped(
-    states: dict[str, str] | None, pid: int | None, where: paths.Paths, capsys: Capture
+    states: dict[str, str] | None,
+    pid: int | None,
+    is_silent: bool,
+    where: paths.Paths,
+    capsys: Capture,
 ) -> None:
     assert daemon._status(Judged(where, states=states, pid=pid, told=None), as_json=False) == 1
-    assert "the daemon does not answer; see: cco daemon logs" in capsys.readouterr().out
+    told = "the daemon does not answer; see: cco daemon logs"
+    assert (told in capsys.readouterr().out) is is_silent
 
 
 # The log.

@@ -3,13 +3,13 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cco import __version__, paths
+from cco import __version__, paths, units
 from cco.cli.examine import Examination
 from cco.cli.findings import Finding
 from cco.cli.service import Service
@@ -126,6 +126,24 @@ def test_daemon_that_is_there_and_silent_is_told(environ: dict[str, str]) -> Non
     service = Silent(paths.locate(environ, uid=uid), environ=environ, uid=uid)
     found = {one.code: one for one in Examination(service, environ, uid=uid).run()}
     assert found["daemon-silent"].remedy == "cco daemon restart"
+    assert "daemon" not in found
+
+
+def test_daemon_that_comes_up_again_and_again_is_not_told_as_stopped(
+    environ: dict[str, str],
+) -> None:
+    class Manager(units.Manager):
+        def states(self, units: Sequence[str] = ()) -> dict[str, str]:
+            return {"cco.service": "activating"}
+
+    class Starting(Service):
+        def manager(self) -> units.Manager | None:
+            return Manager("--user", environ)
+
+    uid = os.getuid()
+    service = Starting(paths.locate(environ, uid=uid), environ=environ, uid=uid)
+    found = {one.code: one for one in Examination(service, environ, uid=uid).run()}
+    assert found["daemon-starting"].remedy == "cco daemon logs"
     assert "daemon" not in found
 
 
