@@ -10,7 +10,8 @@ from typing import Any, Final
 import pytest
 
 from cco import units
-from tests.machine.installed import Chosen, Login
+from tests.machine.installed import Chosen, Login, login
+from tests.machine.machine import Machine
 from tests.machine.test_units import GAVE_UP, LISTENING, RUNNING
 
 Findings = dict[str, dict[str, Any]]
@@ -118,6 +119,26 @@ def test_user_without_manager_hears_how_to_get_one(alice: Login) -> None:
     found = doctor(alice, user="bob")
     assert bad(found) == {"no-user-manager"}
     assert found["no-user-manager"]["remedy"] == "sudo loginctl enable-linger bob"
+
+
+def test_daemon_of_a_time_without_manager_is_found_beside_that_of_the_manager(
+    machine: Machine, equipment: None
+) -> None:
+    stop = "CCO_RUNTIME_DIR=/tmp/cco-1001 cco daemon stop"
+    with login(machine, "bob") as bob:
+        machine.run("cco daemon start", user="bob", properties=["KillMode=process"], check=True)
+        machine.run("systemctl start user@1001.service", user="root", check=True)
+        try:
+            found = doctor(bob)
+            stopped = bob.run(stop).stdout
+            after = doctor(bob)
+        finally:
+            machine.run("systemctl stop user@1001.service", user="root")
+    assert bad(found) == {"second-daemon", "port-taken"}
+    assert "of yours runs in /tmp/cco-1001" in found["second-daemon"]["message"]
+    assert found["second-daemon"]["remedy"] == stop
+    assert found["port-taken"]["remedy"].startswith(f"{stop}, or take another one: ")
+    assert (stopped, bad(after)) == ("stopped\n", set())
 
 
 def test_login_by_su_is_found_its_manager(alice: Login) -> None:

@@ -4,7 +4,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -164,15 +164,20 @@ def test_manual_is_installed(machine: Machine) -> None:
 @pytest.mark.needs("claude")
 def test_claude_code_runs_through_it(alice: Login) -> None:
     alice.use_upstream()
+    assert ask_claude(alice)["is_error"] is False
+
+
+def ask_claude(alice: Login) -> dict[str, Any]:
+    """Ask the real Claude Code by `cco`; return what it tells, when the ledger tells it too."""
     given = {
         "CCO_CLAUDE": str(capabilities.claude()),
         "ANTHROPIC_API_KEY": "sk-ant-test-of-a-machine",
     }
     done = alice.cco("-p 'say hello' --output-format json", environment=given)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["is_error"] is False
     assert json.loads(alice.cco("stats --json").stdout)["requests"]["total"] >= 1
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
 
 
 def test_documents_lead_to_each_other_where_they_are_installed(machine: Machine) -> None:

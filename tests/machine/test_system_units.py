@@ -13,6 +13,7 @@ from cco import units
 from tests.machine.installed import Chosen, chosen, equipped
 from tests.machine.machine import SUITES, Machine, booted
 from tests.machine.package import Packages, install
+from tests.machine.test_package import ask_claude
 from tests.machine.test_units import (
     KILLED,
     LISTENING,
@@ -38,10 +39,8 @@ def alice(elected: Chosen) -> Chosen:
 
 
 def test_units_are_valid(alice: Chosen) -> None:
-    verify = "systemd-analyze verify /usr/lib/systemd/system/cco*.{service,socket}"
-    done = alice.root(verify, check=False)
-    complaints = [line for line in done.stderr.splitlines() if "man cco" not in line]
-    assert complaints == []  # the machine has no manual pages
+    done = alice.root("systemd-analyze verify /usr/lib/systemd/system/cco*.{service,socket}")
+    assert done.stderr == ""
 
 
 def test_daemon_is_confined(running: Chosen) -> None:
@@ -167,6 +166,13 @@ def test_login_finds_the_systems_daemon_and_may_not_stop_it(running: Chosen) -> 
     assert session.environment["ORCHESTRATOR_VFS_MOUNT"] == "/run/cco"
 
 
+@pytest.mark.needs("claude")
+def test_claude_code_runs_through_it(running: Chosen) -> None:
+    assert ask_claude(running)["is_error"] is False
+    told = json.loads(running.cco("daemon status --json").stdout)
+    assert told["socket"] == "/run/cco.sock"  # and none was started beside it
+
+
 def test_root_controls_it_and_sees_nothing_of_it(alice: Chosen) -> None:
     assert alice.root("cco daemon start").stdout == "started: it serves alice\n"
     assert alice.root("cco daemon start").stdout == "already running: it serves alice\n"
@@ -199,6 +205,16 @@ def test_disable_leaves_the_ledger_and_nothing_else(running: Chosen) -> None:
     refused = running.root("cco daemon enable --system --user bob", check=False)
     assert refused.returncode == 65
     assert "/var/lib/cco holds the ledger of another login" in refused.stderr
+    # Nor does root's own take it over, whom systemd would make its owner.
+    for verb in ("start", "restart"):
+        roots = running.root(f"cco daemon {verb}", check=False)
+        assert (roots.returncode, roots.stderr.splitlines()[0]) == (
+            65,
+            "cco: /var/lib/cco holds the ledger of another login, which root would take over",
+        )
+    told = json.loads(running.root("cco doctor --json", check=False).stdout)["findings"]
+    assert [one["code"] for one in told if one["level"] != "ok"] == ["foreign-state"]
+    assert running.root("stat -c %U /var/lib/cco/cco.db").stdout == "alice\n"
 
 
 def test_enable_says_who_may_and_for_whom(alice: Chosen) -> None:

@@ -55,9 +55,8 @@ def read_checksums(login: Login) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def test_units_are_valid(alice: Login) -> None:
-    done = alice.run("systemd-analyze --user verify /usr/lib/systemd/user/cco*")
-    complaints = [line for line in done.stderr.splitlines() if "man cco" not in line]
-    assert complaints == []  # the machine has no manual pages
+    done = alice.run("systemd-analyze --user verify /usr/lib/systemd/user/cco*", check=True)
+    assert done.stderr == ""
 
 
 def test_daemon_is_confined_and_the_mount_as_far_as_it_can_be(alice: Login) -> None:
@@ -235,7 +234,7 @@ def test_daemon_that_hangs_is_ended_by_the_watchdog_and_comes_back(running: Logi
 
 
 KILL_MOUNTS: Final = """
-for n in 1 2 3; do
+for n in 1 2 3 4 5 6; do
     kill -9 "$(systemctl --user show --property=MainPID --value cco-vfs)"
     for command in "df" "ls {place}" "ls {place}/cco"; do
         timeout 10 $command >/dev/null 2>&1 || [ $? != 124 ]
@@ -243,7 +242,9 @@ for n in 1 2 3; do
     until [ "$(timeout 10 cat {place}/cco/health 2>/dev/null)" = OK ]; do sleep 0.05; done
 done
 """
-"""Kills the mount time and again; who looks at it in between may fail, and may not hang."""
+"""Kills the mount more often than systemd starts a unit again that sets no limit, 5 times in 10 s;
+who looks at it in between may fail, and may not hang.
+"""
 
 
 def test_nobody_hangs_on_a_mount_that_is_killed_under_fifty_readers(running: Login) -> None:
