@@ -177,7 +177,7 @@ def test_a_dry_run_shows_what_a_launch_does_and_does_nothing(place: Place) -> No
     assert f"CCO_SESSION={token}" in lines
     assert [line for line in lines if line.partition("=")[0] not in told["environ"]] == []
     assert [line for line in lines if told["environ"][line.split("=")[0]] not in line] == []
-    assert rest == "upstream:\n  as configured\nagents:\n  *\n"
+    assert rest.startswith("upstream:\n  as configured\nagents:\n  *: 119, ~")
 
 
 def test_direct_is_plain_claude_code_and_needs_no_daemon() -> None:
