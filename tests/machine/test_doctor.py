@@ -133,7 +133,9 @@ def test_daemon_of_a_time_without_manager_is_found_beside_that_of_the_manager(
             stopped = bob.run(stop).stdout
             after = doctor(bob)
         finally:
-            machine.run("systemctl stop user@1001.service", user="root")
+            machine.run(
+                "systemctl stop user@1001.service user-runtime-dir@1001.service", user="root"
+            )
     assert bad(found) == {"second-daemon", "port-taken"}
     assert "of yours runs in /tmp/cco-1001" in found["second-daemon"]["message"]
     assert found["second-daemon"]["remedy"] == stop

@@ -85,7 +85,9 @@ def bob(machine: Machine, alice: Login) -> Iterator[Login]:
     machine.run("systemctl start user@1001.service", user="root", check=True)
     with login(machine, "bob") as bob:
         yield bob
-    machine.run("systemctl stop user@1001.service", user="root", check=True)
+    machine.run(
+        "systemctl stop user@1001.service user-runtime-dir@1001.service", user="root", check=True
+    )
 
 
 # Strangers
@@ -274,6 +276,8 @@ def test_enabled_daemon_starts_when_its_user_logs_in(machine: Machine, bob: Logi
 def test_logout_takes_all_of_it_down(machine: Machine, bob: Login) -> None:
     bob.expected.append("Address already in use|cco-http.socket|CCO HTTP socket")
     bob.cco("daemon start")
-    machine.run("systemctl stop user@1001.service", user="root", check=True)
+    machine.run(
+        "systemctl stop user@1001.service user-runtime-dir@1001.service", user="root", check=True
+    )
     left = f"ls -d {bob.runtime}/cco*; grep {bob.runtime}/cco /proc/self/mountinfo; pgrep --uid bob"
     machine.wait(lambda: machine.run(left, user="root").stdout == "", "nothing of bob's")
