@@ -448,7 +448,7 @@ def test_whoever_cannot_be_told_any_more_gets_nothing_done(served: Daemon, endin
     wait_until(lambda: not open_ends(port), "the daemon is done with it")
 
     live = {one["id"] for one in served.client.call("GET", "/api/sessions")["sessions"]}
-    if ending == "stays":
+    if ending in ("stays", "half-closes"):  # who has said all is still there
         assert (parse(answer)[0], session.id in live) == (204, False)
     else:
         assert session.id in live
@@ -458,16 +458,18 @@ def test_whoever_cannot_be_told_any_more_gets_nothing_done(served: Daemon, endin
 def test_the_owner_of_a_connection_is_looked_up_for_each(served: Daemon) -> None:
     # Two at once from the same address: it is the port that tells them apart. They wait to be
     # accepted, which is when it is asked whose they are.
-    port = served.port
+    session, port = served.launch(), served.port
+    rest = f" HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
     with ExitStack() as undo:
-        request = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         with suspended(served):
-            good, bad = (
+            good, gone = (
                 undo.enter_context(socket.create_connection(("127.0.0.1", port), DEADLINE_S))
                 for _ in range(2)
             )
-            bad.sendall(request.encode())
-            bad.shutdown(socket.SHUT_WR)
-            good.sendall(request.encode())
+            gone.sendall(f"DELETE /api/sessions/{session.id}{rest}".encode())
+            gone.close()
+            good.sendall(f"GET /api/sessions{rest}".encode())
         assert parse(exchange(good, b""))[0] == 200
-        assert parse(exchange(bad, b""))[0] == 403
+    wait_until(lambda: not open_ends(port), "the daemon is done with both")
+    live = served.client.call("GET", "/api/sessions")["sessions"]
+    assert session.id in {one["id"] for one in live}
